@@ -175,7 +175,10 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
         verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
     except UnknownKeyError as error:
         if receiver.senders:
-            error.hint = f"it is of no sender that this site knows: {', '.join(receiver.senders)}"
+            error.hint = (
+                f"it is of no sender that this site knows: {', '.join(receiver.senders)}; "
+                "`airgap trust install BUNDLE --sender NAME --names PATTERN` adds one"
+            )
         raise
     # 5, 6: check the type of the payload, compare it with statement.json, and only then parse it.
     statement, sha256 = read_statement(folder, envelope)

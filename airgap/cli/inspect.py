@@ -68,26 +68,27 @@ def _read(
     from airgap.errors import NoTrustRootError, ThresholdError, UnknownKeyError
 
     if this_site is None:
-        return _unvouched(folder, NoTrustRootError("no trust root is installed here"), place)
+        nobody = NoTrustRootError("no trust root is installed here")
+        return _unvouched(folder, nobody, place, "--site NAME")
     try:
         authenticated = authenticate(folder, this_site)
     except ThresholdError:  # a further signer needs to see it
         authenticated = authenticate(folder, replace(this_site, partly=True))
     except UnknownKeyError as error:
-        return _unvouched(folder, error, place)
+        return _unvouched(folder, error, place, "--sender NAME --names PATTERN")
     refusal = _refusal(authenticated, this_site)
     return _value(authenticated, refusal), _lines(authenticated, refusal, place), None
 
 
 def _unvouched(
-    folder: "Files", error: "TrustError", place: str
+    folder: "Files", error: "TrustError", place: str, options: str
 ) -> "tuple[dict[str, Any], list[str | Table], TrustError]":
     from airgap.carry.unvouched import read_claims
 
     claims = read_claims(folder)
     error.hint = (
         "if you know who sent it, ask that side for its fingerprint (`airgap trust show` there) and run "
-        f"`airgap trust install {folder.path} --site NAME`"
+        f"`airgap trust install {folder.path} {options}`"
     )
     return _unvouched_value(claims, error), _unvouched_lines(claims, place), error
 

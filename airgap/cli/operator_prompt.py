@@ -84,5 +84,6 @@ def received_lines(received: "Received") -> list[str]:
     if not received.written:
         written = "every blob was there already, and correct"
     figures = f"{console.size(statement.total_bytes)}, {written}"
-    lines = console.bundle_lines("complete", statement.title, received.paths, figures)
+    title = statement.title + console.of_sender(received.bundle.sender)
+    lines = console.bundle_lines("complete", title, received.paths, figures)
     return lines + console.proof_lines(received.proof)

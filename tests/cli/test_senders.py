@@ -41,7 +41,7 @@ def test_a_bundle_of_nobody_is_refused_with_the_known_senders(gap: Gap, acme: Ve
     stranger = Vendor(gap, "stranger").pack("x")
     done = load(stranger, code=13)
     assert "not signed by a key that has the role release" in done.err
-    assert "hint: it is of no sender that this site knows: default, acme\n" in done.err
+    assert "hint: it is of no sender that this site knows: default, acme; " in done.err
     assert gap.offline("inspect", stranger, "--json", code=13).json["vouched"] is False
 
 
