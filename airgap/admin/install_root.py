@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.admin.find_root import normal_fingerprint
-from airgap.admin.senders import put_marks_back, refuse_known, to_install
+from airgap.admin.senders import put_marks_back, recorded_settings, refuse_known, to_install
 from airgap.audit.facts import read_facts
 from airgap.durable import exists
 from airgap.errors import AirgapError, TrustError, UsageError
-from airgap.oci.name_rules import ANY_NAME, NameRules
-from airgap.sender_state import SENDER_FILE, SenderSettings
+from airgap.oci.name_rules import ANY_NAME, NameRule, NameRules
+from airgap.sender_state import DEFAULT_SENDER, SENDER_FILE, SenderSettings
 from airgap.site import MarkKind, Site
 from airgap.trust.root import SignedRoot, walk_roots
 
@@ -34,8 +34,8 @@ class SenderChoice:
 
     name: str | None = None
     """None for the first sender."""
-    rules: NameRules | None = None
-    """The rules about its names; None if they stay as they are."""
+    rule: NameRule | None = None
+    """The names that it may set at every target; None if the rules stay as they are."""
 
 
 FIRST = SenderChoice()
@@ -98,7 +98,7 @@ def install_root(
 def _settings(site: Site, choice: SenderChoice) -> SenderSettings | None:
     """Return the settings to write; None if they stay. Raises `UsageError` for a new sender without rules."""
     known = exists(site.folder / SENDER_FILE, follow=False)
-    if choice.rules is None:
+    if choice.rule is None:
         if known or choice.name is None:
             return None
         if site.sender:
@@ -106,7 +106,10 @@ def _settings(site: Site, choice: SenderChoice) -> SenderSettings | None:
                 "--names is missing", subject=choice.name, want="the names that this sender may set",
                 hint="as in --names 'registry.vendor/*'; --names '*' allows every name",
             )  # fmt: skip
-    return SenderSettings(site.sender or choice.name or site.settings.name, choice.rules)
+        return SenderSettings(choice.name, None)
+    before = recorded_settings(site, read_facts(site.ledger_path))  # the file may have been changed
+    rules = (before.rules or NameRules()).replaced(choice.rule)
+    return SenderSettings(site.sender or choice.name or DEFAULT_SENDER, rules)
 
 
 def _refuse_other(site: Site, signed: SignedRoot, recorded: str | None) -> None:

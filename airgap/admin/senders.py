@@ -17,7 +17,7 @@ from airgap.trust.root import SignedRoot
 
 def find_sender(site: Site, name: str) -> Site:
     """Return the site with the state of the sender of this name. Raises `UsageError` if there is none."""
-    first = _settings(site, read_facts(site.ledger_path)).name
+    first = recorded_settings(site, read_facts(site.ledger_path)).name
     if name in (DEFAULT_SENDER, first):
         return site.from_sender("")
     others = site.other_senders()
@@ -36,7 +36,7 @@ def to_install(site: Site, name: str | None) -> Site:
     if name is None or name == DEFAULT_SENDER:
         return site
     facts = read_facts(site.ledger_path)
-    first = _settings(site, facts)
+    first = recorded_settings(site, facts)
     is_first = name == first.name or not (site.roots() or facts.roots)
     return site.from_sender("" if is_first else name)
 
@@ -48,7 +48,7 @@ def refuse_known(site: Site, signed: SignedRoot, facts: LedgerFacts) -> None:
     version = signed.root.version
     for name, known in {"": facts, **facts.senders}.items():
         if name != site.sender and known.roots.get(version) == signed.fingerprint:
-            other = name or _settings(site.from_sender(""), facts).name
+            other = name or recorded_settings(site.from_sender(""), facts).name
             raise TrustError(
                 "this sender has another name here", subject=signed.root.name, want=f"--sender {other}",
                 got=site.sender or DEFAULT_SENDER, hint="what was accepted from it counts under that name",
@@ -78,13 +78,13 @@ def allow(site: Site, name: str, rule: NameRule) -> SenderSettings:
     The rules are taken from the ledger, so that a file that was changed is written again.
     """
     sender = find_sender(site, name)
-    before = _settings(sender, read_facts(site.ledger_path))
+    before = recorded_settings(sender, read_facts(site.ledger_path))
     settings = replace(before, rules=(before.rules or NameRules()).replaced(rule))
-    change_settings(sender, settings)
+    changerecorded_settings(sender, settings)
     return settings
 
 
-def change_settings(sender: Site, settings: SenderSettings) -> None:
+def changerecorded_settings(sender: Site, settings: SenderSettings) -> None:
     """Write the settings of a sender, and record them."""
     settings.to_bytes()  # refuse too many rules before anything is recorded
     with sender.ledger().attempt("trust-change", change=CHANGE_SENDER) as attempt:
@@ -116,7 +116,7 @@ def remove_sender(site: Site, name: str) -> None:
             sync_folder(site.home / SENDERS)
 
 
-def _settings(sender: Site, facts: LedgerFacts) -> SenderSettings:
+def recorded_settings(sender: Site, facts: LedgerFacts) -> SenderSettings:
     """Return the settings that the ledger has."""
     if recorded := facts.of(sender.sender).settings:
         return SenderSettings.from_bytes(recorded.encode(), str(sender.ledger_path))

@@ -91,6 +91,12 @@ class LedgerEntry:
         images = self.details.get("images")
         return tuple(image for image in images if isinstance(image, dict)) if isinstance(images, list) else ()
 
+    @property
+    def effects(self) -> tuple[Mapping[str, Any], ...]:
+        """What a load did with each name."""
+        effects = self.details.get("effect")
+        return tuple(item for item in effects if isinstance(item, dict)) if isinstance(effects, list) else ()
+
 
 def entries(
     path: Path,

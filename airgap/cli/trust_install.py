@@ -76,7 +76,7 @@ def _choice(home: Path, sender: str | None, names: list[str] | None) -> "SenderC
     if sender is not None and exists(home / "site.json"):
         chosen = to_install(Site(home), sender)
         needed = bool(chosen.sender) and not exists(chosen.folder / SENDER_FILE)
-    return SenderChoice(sender, trust_senders.asked_rules(names, sender, needed=needed))
+    return SenderChoice(sender, trust_senders.asked_rule(names, sender, needed=needed))
 
 
 def _install(

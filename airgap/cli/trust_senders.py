@@ -12,7 +12,7 @@ from airgap.cli.tables import Table
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
-    from airgap.oci.name_rules import NameRules
+    from airgap.oci.name_rules import NameRule, NameRules
     from airgap.site import Site
 
 app = typer.Typer()
@@ -152,13 +152,13 @@ def remove(sender: Sender, *, output: Output) -> None:
     console.show_result({"sender_name": sender}, [f"removed: {sender}"], output)
 
 
-def asked_rules(names: list[str] | None, sender: str | None, *, needed: bool) -> "NameRules | None":
-    """Return the rules for `airgap trust install`; None if they stay as they are. A person is asked for what
-    is `needed`. Raises `UsageError` for a text that is not a pattern, and without a sender.
+def asked_rule(names: list[str] | None, sender: str | None, *, needed: bool) -> "NameRule | None":
+    """Return the rule for `airgap trust install`; None if the rules stay as they are. A person is asked for
+    what is `needed`. Raises `UsageError` for a text that is not a pattern, and without a sender.
     """
     import sys
 
-    from airgap.oci.name_rules import NameRule, NameRules, check_pattern
+    from airgap.oci.name_rules import NameRule, check_pattern
 
     if names and sender is None:
         raise UsageError(
@@ -169,4 +169,4 @@ def asked_rules(names: list[str] | None, sender: str | None, *, needed: bool) ->
         console.say("Bundles of this sender may only set the names that you allow: registry.vendor/*\n")
         names = str(typer.prompt("Names, separated by spaces (* for all)", err=True)).split()
     patterns = tuple(_checked(name, check_pattern) for name in names or ())
-    return NameRules((NameRule(patterns),)) if patterns else None
+    return NameRule(patterns) if patterns else None

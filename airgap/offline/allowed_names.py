@@ -72,8 +72,8 @@ def _owners(site: Site, target: Target) -> dict[Hashable, _Owner]:
     first = site.from_sender("").sender_name
     owners: dict[Hashable, _Owner] = {}
     for entry in entries(site.ledger_path, event="load"):
-        effects = entry.details.get("effect") if entry.details.get("target") == target.name else None
-        for effect in effects if isinstance(effects, list) else ():
+        effects = entry.effects if entry.details.get("target") == target.name else ()
+        for effect in effects:
             if effect.get("verdict") in PRESENT and (name := reference_in(str(effect.get("reference")))):
                 owners[target.kept_name(name)] = _Owner(entry.sender or first, name.normal)
     return owners

@@ -157,8 +157,16 @@ def review(
                 state=_state(recipients, late=late),
             )
         )  # fmt: skip
-    loads = tuple(answer for answer in kept.receipts if answer.receipt.site == site)
+    loads = _by_sender(answer for answer in kept.receipts if answer.receipt.site == site)
     return Review(tuple(transfers), loads, tuple(dict.fromkeys(alarms)))
+
+
+def _by_sender(loads: Iterable[KeptReceipt]) -> tuple[KeptReceipt, ...]:
+    """Return the loads by sender and stream if there are several senders, else by time."""
+    by_time = tuple(loads)
+    if not any(load.sender for load in by_time):
+        return by_time
+    return tuple(sorted(by_time, key=lambda load: (load.sender, load.receipt.bundle_stream)))
 
 
 def _receipt_alarms(kept: Kept, site: str, now: datetime) -> Iterable[str]:

@@ -72,6 +72,37 @@ def test_a_folder_that_was_put_there_is_no_sender(gap: Gap, acme: Vendor, load: 
     load(volt.pack("1"), code=13)
 
 
+@pytest.mark.parametrize("name", ["", "trust", "received", "sender.json"])
+def test_a_link_in_the_place_of_a_sender_s_file_is_refused(
+    gap: Gap, acme: Vendor, load: Load, name: str
+) -> None:
+    load(acme.pack("1"))
+    path = gap.offline.home / "senders" / "acme" / name
+    moved = gap.folder / "moved"
+    path.rename(moved)
+    path.symlink_to(moved)
+    assert "got a link" in load(gap.pack(), code=13).err
+
+
+@pytest.mark.parametrize("name", ["", "trust", "sender.json"])
+def test_a_sender_s_file_that_others_can_write_is_refused(
+    gap: Gap, acme: Vendor, load: Load, name: str
+) -> None:
+    (gap.offline.home / "senders" / "acme" / name).chmod(0o777)
+    assert "writable by other users" in load(gap.pack(), code=13).err
+
+
+def test_names_of_a_later_installation_replace_only_the_rule_for_all_targets(gap: Gap, acme: Vendor) -> None:
+    gap.offline("trust", "allow", "acme", "--names", "*", "--target", "docker")
+    path = gap.offline.home / "senders" / "acme" / "sender.json"
+    path.write_bytes(path.read_bytes().replace(b'"docker"', b'"serve"'))
+    gap.offline(*acme.install, "--names", "registry.acme/app:*")
+    (listed,) = gap.offline("trust", "list", "--json").json["senders"][1:]
+    assert {rule["target"]: rule["names"] for rule in listed["rules"]} == {
+        "docker": ["*"], None: ["registry.acme/app:*"],
+    }  # fmt: skip
+
+
 # -- reports
 
 
