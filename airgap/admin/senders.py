@@ -80,11 +80,11 @@ def allow(site: Site, name: str, rule: NameRule) -> SenderSettings:
     sender = find_sender(site, name)
     before = recorded_settings(sender, read_facts(site.ledger_path))
     settings = replace(before, rules=(before.rules or NameRules()).replaced(rule))
-    changerecorded_settings(sender, settings)
+    change_settings(sender, settings)
     return settings
 
 
-def changerecorded_settings(sender: Site, settings: SenderSettings) -> None:
+def change_settings(sender: Site, settings: SenderSettings) -> None:
     """Write the settings of a sender, and record them."""
     settings.to_bytes()  # refuse too many rules before anything is recorded
     with sender.ledger().attempt("trust-change", change=CHANGE_SENDER) as attempt:
