@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from airgap.carry.choose_sender import site_for
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_recorded import keeper, verify_whole_bundle
 from airgap.errors import AirgapError
@@ -109,9 +110,8 @@ def verify(volumes: Sequence[Path], *, home: Path | None = None, jobs: int = 2) 
     """
     checked = _site(home)
     location = volumes[0] if len(volumes) == 1 else tuple(volumes)
-    bundle = verify_whole_bundle(
-        location, checked.site, checked.now, jobs, Silent(), who=keeper(checked.site, checked.now)
-    )
+    site = site_for(location, checked.site)
+    bundle = verify_whole_bundle(location, site, checked.now, jobs, Silent(), who=keeper(site, checked.now))
     return _bundle(bundle, tuple(checked.alarms))
 
 

@@ -81,6 +81,16 @@ MAX_TEXT_CHARACTERS = 1000
 
 MAX_SITE_FILE_BYTES = 64 << 10
 """`site.json`, and a mark."""
+MAX_SENDERS = 64
+"""Senders of a site: each of their trust roots is read when a bundle is opened."""
+MAX_NAME_RULES = 64
+"""Rules about the names of one sender: one for each target."""
+MAX_NAME_PATTERNS = 256
+"""Patterns in a rule; each name of a bundle is compared with all of them."""
+MAX_NAME_PATTERN_CHARACTERS = 400
+"""A pattern; longer than a full name with a tag."""
+MAX_TARGET_CHARACTERS = 1000
+"""The name of a target in a rule, as `--to` spells it."""
 MAX_ROOT_BYTES = 4 << 20
 """A trust root."""
 MAX_ROOTS_BYTES = 64 << 20
@@ -352,8 +362,8 @@ MAX_BACKUP_FILE_BYTES = 64 << 20
 """A file of a site, except the ledger."""
 MAX_BACKUP_FILES = 100_000
 """Files of a site: envelopes of bundles and receipts of some years."""
-MAX_BACKUP_DEPTH = 4
-"""Levels of folders of a site."""
+MAX_BACKUP_DEPTH = 5
+"""Levels of names in a site: `senders/<name>/received/<stream>/<file>`."""
 
 # -- reports and their records
 

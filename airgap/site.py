@@ -3,14 +3,13 @@
 site.json               the site's name
 site.key  site.pub      the site's own key: signs receipts, unattended, like an SSH host key
 keys/<owner>.pem .pub   people's signing keys, encrypted
-trust/<n>.root.json     the installed trust root and its successors
+trust/, received/       the state of the first sender (sender_state.py)
+senders/<name>/         the state of another one, in the same form
 ledger.jsonl            the audit ledger
 ledger.summary.json     signed summary of the ledger up to a certain line; only saves work
 sent/<stream>.json      the last bundle sealed here
 sent/<stream>/          the envelopes of all bundles sealed here
 sent/<stream>.lock      held while a bundle of the stream is made
-received/<stream>.json  the high-water mark: the newest bundle that was accepted here
-received/<stream>/      the envelopes of all bundles accepted here
 receipts/               signed receipts of loads here
 receipts/<site>/        receipts that came back from other sites
 """
@@ -19,26 +18,24 @@ import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from airgap.account import ELSEWHERE, default_home
-from airgap.audit.facts import AcceptedRecords, Mark
+from airgap.audit.facts import Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.locks import alone_in, lock
 from airgap.bundle.statement import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
-from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
-from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES
-from airgap.oci.digest import Digest
+from airgap.errors import KeyFileError, MediaError, TrustError, UsageError
+from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_SENDERS, MAX_SITE_FILE_BYTES
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.owned import read_owned
+from airgap.sender_state import SENDER_FILE, SENDER_GRAMMAR, SENDERS, MarkKind, SenderState
 from airgap.trust.keys import PublicKey, SigningKey
-from airgap.trust.root import SignedRoot, TrustRoot, walk_roots
+from airgap.trust.root import SignedRoot
 
 __all__ = ["Mark", "MarkKind", "Passphrase", "Site", "default_home", "now"]
 
@@ -47,7 +44,6 @@ Passphrase = Callable[[], bytes]
 
 SITE_GRAMMAR = STREAM_GRAMMAR
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
-_ROOT_FILE = re.compile(r"([1-9][0-9]{0,8})\.root\.json", re.ASCII)
 
 
 def now() -> datetime:
@@ -55,20 +51,14 @@ def now() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
-class MarkKind(StrEnum):
-    """The marks of a stream, and the folders that they are in."""
+class Site(SenderState):
+    """The folder of one site, with the state of one sender. The constructor raises `UsageError` if there is
+    no site yet.
+    """
 
-    RECEIVED = "received"
-    """The newest bundle that was accepted here."""
-    SENT = "sent"
-    """The last bundle that was sealed here."""
-
-
-class Site:
-    """The folder of one site. The constructor raises `UsageError` if there is no site yet."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, sender: str = "") -> None:
+        """Open the site, with the state of the first sender, or of the one with this name."""
+        super().__init__(home, sender)
         path = home / "site.json"
         if not exists(path, follow=False):
             raise UsageError(
@@ -80,7 +70,6 @@ class Site:
             )
         fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
         self.name = fields.text("site")
-        self.accepted = AcceptedRecords(self.ledger_path)
 
     @classmethod
     def create(cls, home: Path, name: str) -> Self:
@@ -107,7 +96,7 @@ class Site:
 
     def _rename(self, name: str) -> None:
         """Change the name, which is allowed only before anything was signed, sealed or accepted under it."""
-        if any(exists(self.home / folder) for folder in ("keys", "sent", "received", "receipts")):
+        if any(exists(self.home / folder) for folder in ("keys", "sent", "received", "receipts", SENDERS)):
             raise UsageError(
                 "this folder belongs to another site",
                 subject=self.home,
@@ -133,8 +122,58 @@ class Site:
         return self.home / "ledger.jsonl"
 
     def ledger(self, name: str = "") -> Ledger:
-        """Return the audit ledger with this machine's clock; records name the site, or `name`."""
-        return Ledger(self.ledger_path, site=name or self.name, clock=lambda: datetime.now().astimezone())
+        """Return the audit ledger with this machine's clock; records name the site, or `name`, and a sender
+        that is not the first one.
+        """
+        about = {"sender": self.sender} if self.sender else {}
+        return Ledger(
+            self.ledger_path, site=name or self.name, clock=lambda: datetime.now().astimezone(), about=about
+        )
+
+    # -- senders
+
+    def from_sender(self, sender: str) -> "Site":
+        """Return this site with the state of `sender`; empty for the first one. It need not exist."""
+        return self if sender == self.sender else Site(self.home, sender)
+
+    def other_senders(self) -> list[str]:
+        """Return the names of the senders after the first one. Raises `UsageError` for too many."""
+        paths = (self.home / SENDERS).glob(f"*/{SENDER_FILE}")
+        names = sorted(path.parent.name for path in paths if SENDER_GRAMMAR.fullmatch(path.parent.name))
+        if len(names) > MAX_SENDERS:
+            raise UsageError("too many senders", subject=self.home / SENDERS, want=f"at most {MAX_SENDERS}")
+        return names
+
+    def each_sender(self) -> "list[Site]":
+        """Return this site with the state of each sender, the first one first."""
+        return [self.from_sender(name) for name in ("", *self.other_senders())]
+
+    def install_root(self, signed: SignedRoot) -> None:
+        """Store a root, unless a key in it belongs to another sender, who could then not be told apart."""
+        self._refuse_keys_of_others(signed)
+        super().install_root(signed)
+
+    def put_root_back(self, signed: SignedRoot) -> bool:
+        """Restore a root, with the same condition."""
+        self._refuse_keys_of_others(signed)
+        return super().put_root_back(signed)
+
+    def _refuse_keys_of_others(self, signed: SignedRoot) -> None:
+        for other in self.each_sender():
+            if other.sender == self.sender or not other.roots():
+                continue
+            if shared := _signing_keys(signed) & _signing_keys(other.root()):
+                raise TrustError(
+                    f"a key in this trust root belongs to the sender {other.sender_name}",
+                    subject=signed.root.name, want="keys that no other sender here has",
+                    got=", ".join(sorted(shared)),
+                    hint="ask both senders whose key it is: a bundle could not be told apart by it",
+                )  # fmt: skip
+
+    @property
+    def has_several_senders(self) -> bool:
+        """Whether there are senders besides the first one."""
+        return bool(self.other_senders())
 
     # -- people's keys
 
@@ -202,67 +241,7 @@ class Site:
             )  # fmt: skip
         return owners[0]
 
-    # -- trust
-
-    def roots(self) -> dict[int, bytes]:
-        """Return the files of all installed roots, by version; empty if there are none."""
-        raws = {}
-        left = MAX_ROOTS_BYTES
-        for path in (self.home / "trust").glob("*.root.json"):
-            if match := _ROOT_FILE.fullmatch(path.name):
-                raws[int(match[1])] = raw = read_owned(path, min(left, MAX_ROOT_BYTES))
-                left -= len(raw)
-        return dict(sorted(raws.items()))
-
-    def root(self) -> SignedRoot:
-        """Return the newest installed root, after a walk from the oldest one, which was installed by hand."""
-        roots = self.roots()
-        if not roots:
-            raise NoTrustRootError(
-                "no trust root is installed here",
-                subject=self.home,
-                hint="get the fingerprint from the sending side (`airgap trust show` there), then run "
-                "`airgap trust install BUNDLE`",
-            )
-        oldest = min(roots)
-        anchor = SignedRoot.parse(roots[oldest], str(self.home / "trust" / f"{oldest}.root.json"))
-        newer = walk_roots(anchor, {version: raw for version, raw in roots.items() if version > oldest})
-        newest = newer[-1] if newer else anchor
-        if newest.root.version != max(roots):
-            raise TrustError(
-                "the installed trust roots do not follow one another", subject=self.home / "trust"
-            )
-        return newest
-
-    def root_versions(self) -> dict[int, TrustRoot]:
-        """Return all versions of the installed trust root. Raises unless each follows the one before."""
-        if not (raws := self.roots()):
-            return {}
-        self.root()  # walks from the oldest to the newest
-        return {version: SignedRoot.parse(raw, f"{version}.root.json").root for version, raw in raws.items()}
-
-    def install_root(self, signed: SignedRoot) -> None:
-        """Store a root. The caller has compared its fingerprint, or walked to it. Raises `TrustError` if
-        another root of this version was installed in the meantime.
-        """
-        with alone_in(self._folder("trust")):
-            if self.roots().get(signed.root.version, signed.raw) != signed.raw:
-                raise TrustError(
-                    "another trust root of this version is installed here", subject=signed.root.name
-                )
-            write_file(self.home / "trust" / f"{signed.root.version}.root.json", signed.raw)
-
-    def put_root_back(self, signed: SignedRoot) -> bool:
-        """Restore a root that the caller has checked against the ledger; return False if it is present."""
-        path = self.home / "trust" / f"{signed.root.version}.root.json"
-        with alone_in(self._folder("trust")):
-            with contextlib.suppress(AirgapError):
-                if read_owned(path, MAX_ROOT_BYTES) == signed.raw:
-                    return False
-            write_file(path, signed.raw)
-            return True
-
-    # -- marks and envelopes of streams
+    # -- what was sealed here, and receipts
 
     def sent(self, stream: str) -> Mark | None:
         """Return the last bundle of `stream` that was sealed here."""
@@ -291,48 +270,6 @@ class Site:
             with contextlib.suppress(OSError):  # nothing was written
                 os.close(fd)
 
-    def keep_envelope(
-        self, stream: str, serial: int, epoch: int, raw: bytes, kind: MarkKind = MarkKind.SENT
-    ) -> None:
-        """Store `raw`, the envelope of a bundle that was sealed or accepted here (FORMAT.md §12)."""
-        self._folder(kind, stream)
-        write_file(self.kept_envelope(stream, serial, epoch, kind), raw)
-
-    def kept_envelope(
-        self, stream: str, serial: int, epoch: int | None = None, kind: MarkKind = MarkKind.SENT
-    ) -> Path:
-        """Return the path of the copy, whether or not it exists; without `epoch`, for the newest epoch.
-
-        Serials start again with each epoch. The file name of a copy from epoch 1 does not contain the epoch.
-        """
-        folder = self.home / kind / stream
-        if epoch is None:
-            copies = folder.glob(f"{serial:04d}.epoch*.dsse.json")
-            names = (re.fullmatch(r"[0-9]+\.epoch([0-9]{1,9})\.dsse\.json", path.name) for path in copies)
-            epoch = max((int(name[1]) for name in names if name), default=1)
-        return folder / (f"{serial:04d}.dsse.json" if epoch == 1 else f"{serial:04d}.epoch{epoch}.dsse.json")
-
-    def kept_envelopes(self, kind: MarkKind = MarkKind.SENT, stream: str = "*") -> list[Path]:
-        """Return the copies of the envelopes of bundles sealed here, or accepted here."""
-        return sorted((self.home / kind).glob(f"{stream}/*.dsse.json"))
-
-    def received(self, stream: str) -> Mark | None:
-        """Return the high-water mark of `stream`: the newest bundle that was accepted here."""
-        return self.mark(MarkKind.RECEIVED, stream)
-
-    def marked(self, kind: MarkKind) -> list[str]:
-        """Return the streams that have a mark of `kind`."""
-        names = (path.name.removesuffix(".json") for path in (self.home / kind).glob("*.json"))
-        return sorted(name for name in names if STREAM_GRAMMAR.fullmatch(name))
-
-    def receiving(self) -> AbstractContextManager[None]:
-        """Lock the high-water marks, to read one and then raise it; other loads wait."""
-        return alone_in(self._folder("received"))
-
-    def set_received(self, stream: str, mark: Mark) -> None:
-        """Raise the high-water mark, inside `receiving`. It is durable before any tag is moved."""
-        self.set_mark(MarkKind.RECEIVED, stream, mark)
-
     def keep_receipt(self, name: str, raw: bytes) -> Path:
         """Write a receipt, and remove the unfinished files of processes that were killed."""
         path = self._folder("receipts") / name
@@ -347,29 +284,10 @@ class Site:
         folder = self.home / "receipts"
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
 
-    def mark(self, kind: MarkKind, stream: str) -> Mark | None:
-        """Return a mark of `stream`, or None. Raises `FormatError` for a file that is not a mark."""
-        path = self.home / kind / f"{stream}.json"
-        if not exists(path, follow=False):
-            return None
-        fields = Fields(parse_object(read_owned(path, MAX_SITE_FILE_BYTES), str(path)), str(path))
-        sha256 = Digest.parse(f"sha256:{fields.text('statement_sha256')}", str(path)).hex
-        mark = Mark(fields.integer("epoch"), fields.integer("serial"), sha256)
-        fields.end()
-        return mark
 
-    def set_mark(self, kind: MarkKind, stream: str, mark: Mark) -> None:
-        """Write a mark durably."""
-        write_file(self._folder(kind) / f"{stream}.json", dump(mark.value) + b"\n")
-
-    def _folder(self, *names: str) -> Path:
-        """Return a folder of the home; if it is missing, make it with mode 0700, whatever the umask."""
-        path = self.home
-        for name in names:
-            path /= name
-            with media_errors("cannot create", path):
-                make_folder(path, 0o700)
-        return path
+def _signing_keys(signed: SignedRoot) -> frozenset[str]:
+    """Return the keys that sign roots or bundles. Those of sites may be in the roots of several senders."""
+    return signed.root.roles["root"].keyids | signed.root.roles["release"].keyids
 
 
 def _save_key(

@@ -7,43 +7,38 @@ function in `_COMPARISONS`.
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from hashlib import sha256
 from pathlib import Path
 
-from airgap.audit.facts import OVERRIDE, LedgerFacts, read_facts
+from airgap.audit.facts import LedgerFacts, SenderFacts, read_facts
 from airgap.audit.record import NOTE
 from airgap.bundle.files import media_errors, write_file
 from airgap.durable import exists
 from airgap.errors import AirgapError, KeyFileError, LedgerError, NoTrustRootError, TrustError, UsageError
-from airgap.limits import MAX_LEDGER_SUMMARY_BYTES
+from airgap.limits import MAX_LEDGER_SUMMARY_BYTES, MAX_SITE_FILE_BYTES
 from airgap.owned import read_owned, refuse_shared_folder
+from airgap.sender_state import SENDER_FILE, SENDERS
 from airgap.site import Mark, MarkKind, Site
 from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 
-TRUSTED_FOLDERS = ("keys", "trust", "sent", "received", "receipts")
+TRUSTED_FOLDERS = ("keys", "trust", "sent", "received", "receipts", SENDERS)
 """The folders of the home whose content decides what is trusted."""
 _RAISES = {MarkKind.RECEIVED: {"load", "serve"}, MarkKind.SENT: {"pack"}}
 """The events of the commands that raise a mark of each kind."""
 SUMMARY = "ledger.summary.json"
+CHANGE_SENDER = "change sender"
+"""The change of trust by which the settings of a sender are written."""
 _SUMMARY_TYPE = "application/vnd.airgap.ledger-summary.v1+json"
 _SUMMARY_LINES = 256
 """A summary is written only after this number of new lines."""
 _BEHIND = timedelta(minutes=5)
 """How far the clock may be behind the ledger without an alarm, because clocks are corrected."""
 SETTLE = "airgap audit settle"
-
-
-class Authority(StrEnum):
-    """What a person can declare to be right where files, clock and ledger disagree."""
-
-    CLOCK = "clock"
-    FILES = "files"
-    LEDGER = "ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +53,38 @@ class CheckedSite:
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
+class SenderCheck:
+    """The comparison of one sender's files."""
+
     site: Site
-    facts: LedgerFacts
+    facts: SenderFacts
+    ledger: LedgerFacts
     recording: bool
     """Whether wrong marks may be restored."""
+
+    @property
+    def begun(self) -> set[str]:
+        """What the attempts without an end began."""
+        return set(self.ledger.begun.values())
+
+    def known(self, kind: MarkKind) -> dict[str, Mark]:
+        """Return the marks in the ledger. What was sealed here is compared with the first sender's files."""
+        if kind is MarkKind.RECEIVED:
+            return self.facts.received
+        return {} if self.site.sender else self.ledger.sent
+
+    def streams(self, kind: MarkKind) -> list[str]:
+        """Return the streams that have a mark of `kind` in the ledger or in a file."""
+        if kind is MarkKind.SENT and self.site.sender:
+            return []
+        return sorted({*self.known(kind), *self.site.marked(kind)})
+
+
+def checks_of(site: Site, facts: LedgerFacts, *, recording: bool) -> list[SenderCheck]:
+    """Return the comparisons of all senders: those in the folder, and those in the ledger."""
+    in_ledger = {name for name, known in facts.senders.items() if known.roots and not known.removed}
+    names = ["", *sorted({*in_ledger, *site.other_senders()})]
+    return [SenderCheck(site.from_sender(name), facts.of(name), facts, recording) for name in names]
 
 
 def check_site(
@@ -86,34 +108,41 @@ def check_site(
     for name in TRUSTED_FOLDERS:
         refuse_shared_folder(home / name, home=False)
     site = Site(home)
+    _refuse_shared_folders(site)
     if recording:
         site.ledger().check_writable()
     summary = _read_summary(site)
     read = summary.number if summary else 0
     facts = read_facts(site.ledger_path, summary)
-    check = _Check(site, facts, recording)
+    checks = checks_of(site, facts, recording=recording)
     alarms: list[str] = []
-    for compare in _COMPARISONS:
-        if roots or compare not in (_compare_roots, _compare_key):
+    for compare, check in itertools.product(_COMPARISONS, checks):
+        if roots or compare not in (_compare_settings, _compare_roots, _compare_key):
             try:
                 alarms += compare(check)
             except AirgapError as error:
                 alarms.append(str(error))
                 if not reporting:
-                    _record(check, alarms)
+                    _record(checks[0], alarms)
                     raise
     now = max(clock, facts.latest_time or clock)
     alarms += _compare_clock(clock, now)
-    _record(check, alarms)
+    _record(checks[0], alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:
         _write_summary(site, facts)
     return CheckedSite(site, now, tuple(alarms))
 
 
-def _record(check: _Check, alarms: list[str]) -> None:
+def _refuse_shared_folders(site: Site) -> None:
+    for sender in site.other_senders():
+        for folder in ("", "trust", "received"):
+            refuse_shared_folder(site.home / SENDERS / sender / folder, home=False)
+
+
+def _record(check: SenderCheck, alarms: list[str]) -> None:
     """Record the alarms under the name in the ledger, because the name in site.json may be wrong."""
     if check.recording and alarms:
-        check.site.ledger(check.facts.site).append("alarm", NOTE, result="alarm", alarms=alarms)
+        check.site.ledger(check.ledger.site).append("alarm", NOTE, result="alarm", alarms=alarms)
 
 
 # -- comparisons
@@ -127,39 +156,74 @@ def _compare_clock(clock: datetime, now: datetime) -> Iterator[str]:
         )
 
 
-def _compare_name(check: _Check) -> Iterator[str]:
-    if check.facts.site not in ("", check.site.name):
+def _compare_name(check: SenderCheck) -> Iterator[str]:
+    if check.ledger.site not in ("", check.site.name):
         raise TrustError(
             "the site's name differs from its ledger", subject=check.site.home / "site.json",
-            want=check.facts.site, got=check.site.name,
+            want=check.ledger.site, got=check.site.name,
             hint="the name decides which bundles are for this site: find out who changed it; "
             f"run `{SETTLE} ledger` to restore the name",
         )  # fmt: skip
     yield from ()
 
 
-def _compare_roots(check: _Check) -> Iterator[str]:
+def _option(site: Site) -> str:
+    return f" --sender {site.sender}" if site.sender else ""
+
+
+def _way_back(check: SenderCheck) -> str:
+    name = check.site.sender or "default"
+    if check.facts.removed or not check.site.roots():
+        return (
+            f"`airgap trust install BUNDLE --sender {name} --names PATTERN` brings the sender back, "
+            f"`airgap trust remove-sender {name}` removes it for good"
+        )
+    return f"find out who changed the file; `airgap trust allow {name} --names PATTERN` writes it again"
+
+
+def _compare_settings(check: SenderCheck) -> Iterator[str]:
+    """Compare the rules about a sender's names, which decide what may be loaded. A file that is not in the
+    ledger yet was written just before a power failure; it is recorded now.
+    """
+    path = check.site.folder / SENDER_FILE
+    raw = read_owned(path, MAX_SITE_FILE_BYTES) if exists(path, follow=False) else b""
+    want, got = check.facts.settings, raw.decode(errors="replace").rstrip("\n")
+    if got == want:
+        return
+    sums = {sha256(root).hexdigest() for root in check.site.roots().values()}
+    if not raw or not check.begun & {CHANGE_SENDER, *sums}:
+        raise TrustError(
+            "the rules about a sender are not those in the ledger", subject=path,
+            want=want or "no such file", got=got or "no such file", hint=_way_back(check),
+        )  # fmt: skip
+    if check.recording:
+        record_settings(check.site, "found after an interruption")
+    yield from ()
+
+
+def _compare_roots(check: SenderCheck) -> Iterator[str]:
     """Compare the trust roots. A root that is not in the ledger, but follows one that is, was installed just
     before a power failure: it is signed, so it is recorded now. For the first root, the ledger has the begin
     record of the installation.
     """
-    installed, known = check.site.roots(), check.facts.roots
+    installed = check.site.roots()
+    known = {} if check.facts.removed else check.facts.roots
     for version, fingerprint in sorted(known.items()):
         got = sha256(installed[version]).hexdigest() if version in installed else "no such file"
         if got != fingerprint:
-            path = check.site.home / "trust" / f"{version}.root.json"
+            path = check.site.folder / "trust" / f"{version}.root.json"
             raise TrustError(
                 "the trust root is not the one that was installed", subject=path, want=fingerprint, got=got,
                 hint=f"the sending side has it, and every later bundle has it as trust/{version}.root.json: "
-                f"run `airgap trust install` to bring it back",
+                f"run `airgap trust install{_option(check.site)}` to bring it back",
             )  # fmt: skip
-    begun = set(check.facts.begun.values())
+    begun = check.begun
     first = "init" in begun or any(sha256(raw).hexdigest() in begun for raw in installed.values())
     if installed and not known and not first:
         raise LedgerError(
             "the ledger has no record of any trust root", subject=check.site.ledger_path,
-            want=f"a record of trust root {max(installed)}, which is in trust/",
-            got=f"{check.facts.number} lines",
+            want=f"a record of trust root {max(installed)}, which is in {check.site.folder / 'trust'}",
+            got=f"{check.ledger.number} lines",
             hint="it was cut or replaced: restore it from a backup, or run "
             f"`{SETTLE} files`, which accepts and records the files as they are",
         )  # fmt: skip
@@ -171,7 +235,7 @@ def _compare_roots(check: _Check) -> Iterator[str]:
     yield from ()
 
 
-def _compare_key(check: _Check) -> Iterator[str]:
+def _compare_key(check: SenderCheck) -> Iterator[str]:
     """Warn if the trust root has another key for this site, because the sender would refuse its receipts."""
     try:
         keyid, root = check.site.key.public_key.keyid, check.site.root().root
@@ -188,41 +252,40 @@ def _compare_key(check: _Check) -> Iterator[str]:
         )
 
 
-def _compare_marks(check: _Check) -> Iterator[str]:
+def _compare_marks(check: SenderCheck) -> Iterator[str]:
     for kind in MarkKind:
-        known: dict[str, Mark] = getattr(check.facts, kind)
-        for stream in sorted({*known, *check.site.marked(kind)}):
-            yield from _compare_mark(check, kind, stream, known.get(stream))
+        for stream in check.streams(kind):
+            yield from _compare_mark(check, kind, stream, check.known(kind).get(stream))
 
 
-def _compare_mark(check: _Check, kind: MarkKind, stream: str, recorded: Mark | None) -> Iterator[str]:
+def _compare_mark(check: SenderCheck, kind: MarkKind, stream: str, recorded: Mark | None) -> Iterator[str]:
     """Compare one mark. A mark ahead of the ledger is left unchanged, because it can only refuse more.
     There is no alarm while a command that raises such marks is running, or if it was killed before it
     recorded the mark.
     """
-    mark, problem = _mark(check.site, kind, stream)
-    state = str(problem) if problem else _describe_file(kind, stream, mark)
+    mark, problem = read_mark(check.site, kind, stream)
+    state = str(problem) if problem else describe_file(check.site, kind, stream, mark)
     if recorded is None or (
         mark is not None and (mark.epoch, mark.serial) > (recorded.epoch, recorded.serial)
     ):
         if problem is not None:
             problem.hint = f"run `{SETTLE} ledger` to remove it: the ledger has no record of this stream"
             raise problem
-        if not _RAISES[kind] & set(check.facts.begun.values()):
-            known = f"only records {_describe_mark(recorded)}" if recorded else "has no record of it"
+        if not _RAISES[kind] & check.begun:
+            known = f"only records {describe_mark(recorded)}" if recorded else "has no record of it"
             yield (
                 f"{state}, but the ledger {known}: the file was changed, or the ledger was cut; "
                 f"run `{SETTLE} ledger` or `{SETTLE} files` to settle it"
             )
     elif mark != recorded:
         if not check.recording:
-            yield f"{state}, but the ledger records {_describe_mark(recorded)}"
+            yield f"{state}, but the ledger records {describe_mark(recorded)}"
         elif put_right(check.site, kind, stream, recorded):
-            yield f"{state}; it was restored from the ledger, which records {_describe_mark(recorded)}"
+            yield f"{state}; it was restored from the ledger, which records {describe_mark(recorded)}"
 
 
-_COMPARISONS: tuple[Callable[[_Check], Iterator[str]], ...] = (
-    _compare_name, _compare_roots, _compare_key, _compare_marks,
+_COMPARISONS: tuple[Callable[[SenderCheck], Iterator[str]], ...] = (
+    _compare_name, _compare_settings, _compare_roots, _compare_key, _compare_marks,
 )  # fmt: skip
 
 
@@ -242,16 +305,17 @@ def put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
 
 
 def _put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
-    mark, problem = _mark(site, kind, stream)
+    mark, problem = read_mark(site, kind, stream)
     if mark is not None and (mark == want or (mark.epoch, mark.serial) > (want.epoch, want.serial)):
         return False
     if problem is not None:  # write_file leaves a file of equal content unchanged, of any mode
-        _remove(site.home / kind / f"{stream}.json")
+        remove(site.place(kind) / f"{stream}.json")
     site.set_mark(kind, stream, want)
     return True
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file of the home, if it is there."""
     with media_errors("cannot remove", path):
         path.unlink(missing_ok=True)
 
@@ -262,7 +326,12 @@ def record_root(site: Site, version: int, raw: bytes, why: str) -> None:
     site.ledger().append("trust-change", NOTE, change=why, root_version=version, fingerprint=fingerprint)
 
 
-def _mark(site: Site, kind: MarkKind, stream: str) -> tuple[Mark | None, AirgapError | None]:
+def record_settings(site: Site, why: str) -> None:
+    """Record what a person decided about a sender, and `why`, in the ledger."""
+    site.ledger().append("trust-change", NOTE, change=why, settings=site.settings.value)
+
+
+def read_mark(site: Site, kind: MarkKind, stream: str) -> tuple[Mark | None, AirgapError | None]:
     """Return the mark in its file, or the error that occurred while reading it."""
     try:
         return site.mark(kind, stream), None
@@ -270,12 +339,19 @@ def _mark(site: Site, kind: MarkKind, stream: str) -> tuple[Mark | None, AirgapE
         return None, error
 
 
-def _describe_mark(mark: Mark) -> str:
+def name_of(site: Site, kind: MarkKind, stream: str) -> str:
+    """Return the name of a mark's file in the home."""
+    return str((site.place(kind) / f"{stream}.json").relative_to(site.home))
+
+
+def describe_mark(mark: Mark) -> str:
+    """Return a mark for people."""
     return f"serial {mark.serial} in epoch {mark.epoch}, statement sha256:{mark.statement_sha256}"
 
 
-def _describe_file(kind: MarkKind, stream: str, mark: Mark | None) -> str:
-    return f"{kind}/{stream}.json " + (f"records {_describe_mark(mark)}" if mark else "is missing")
+def describe_file(site: Site, kind: MarkKind, stream: str, mark: Mark | None) -> str:
+    """Return what a mark's file has, for people."""
+    return f"{name_of(site, kind, stream)} " + (f"records {describe_mark(mark)}" if mark else "is missing")
 
 
 # -- the summary
@@ -302,61 +378,3 @@ def _write_summary(site: Site, facts: LedgerFacts) -> None:
         raw = Envelope.sign(_SUMMARY_TYPE, payload, [site.key]).to_bytes()
         with contextlib.suppress(AirgapError):  # a full disk is reported by the writes that matter
             write_file(site.home / SUMMARY, raw)
-
-
-# -- decisions of a person
-
-
-def settle(home: Path, what: Authority) -> list[str]:
-    """Accept the `ledger`, the `files` or the `clock` as right where they disagree; return what was changed.
-    The ledger's chain must be intact; the decision is recorded in it.
-    """
-    refuse_shared_folder(home, home=True)
-    site = Site(home)
-    facts = read_facts(site.ledger_path)
-    done: list[str] = []
-    if what is Authority.LEDGER and facts.site not in ("", site.name):
-        site.put_name_back(facts.site)
-        done.append(f"the site's name is {facts.site} again")
-    with site.ledger().attempt(OVERRIDE, change=str(what)) as attempt:
-        _remove(home / SUMMARY)
-        if what is Authority.LEDGER:
-            done += [text for kind in MarkKind for text in _marks_by_ledger(site, facts, kind)]
-        elif what is Authority.FILES:
-            done += _record_files(site, facts)
-        elif facts.latest:
-            done.append(f"records up to {facts.latest} no longer override the clock")
-        attempt.add(changes=done)
-    return done
-
-
-def _marks_by_ledger(site: Site, facts: LedgerFacts, kind: MarkKind) -> Iterator[str]:
-    known: dict[str, Mark] = getattr(facts, kind)
-    for stream in sorted({*known, *site.marked(kind)}):
-        mark, problem = _mark(site, kind, stream)
-        path = site.home / kind / f"{stream}.json"
-        if stream not in known:
-            _remove(path)
-            yield f"{kind}/{stream}.json removed: {problem or _describe_file(kind, stream, mark)}"
-        elif mark != (want := known[stream]):
-            site.set_mark(kind, stream, want)
-            yield f"{problem or _describe_file(kind, stream, mark)}; now it records {_describe_mark(want)}"
-
-
-def _record_files(site: Site, facts: LedgerFacts) -> Iterator[str]:
-    roots = site.roots()
-    if roots:
-        site.root()  # raises unless each follows the one before
-    for version, raw in roots.items():
-        if facts.roots.get(version) != sha256(raw).hexdigest():
-            record_root(site, version, raw, "settled")
-            yield f"trust root {version} recorded"
-    for kind, name in zip(MarkKind, ("accepted", "sealed"), strict=True):
-        for stream in site.marked(kind):
-            mark = site.mark(kind, stream)
-            recorded = getattr(facts, kind).get(stream)
-            if mark is not None and recorded != mark:
-                site.ledger().append(
-                    OVERRIDE, NOTE, change="files", **{name: {"stream": stream, **mark.value}}
-                )
-                yield f"{_describe_file(kind, stream, mark)}: recorded"

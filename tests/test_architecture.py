@@ -19,6 +19,9 @@ UNIT = Path(__file__).parent / "unit"
 GROUND = ("account", "durable", "errors", "hiding", "limits", "owned", "times", "workers")
 """Single modules that need nothing but one another; together they are one room."""
 
+SAME_ROOM = {"sender_state": "site"}
+"""A single module that is a part of another one."""
+
 FLOORS = {
     "ground": 0,
     "oci": 1,
@@ -155,7 +158,7 @@ def _all_imports() -> Iterator[tuple[str, str, int]]:
 def _room(module: str) -> str:
     """`airgap.oci.digest` -> `oci`."""
     room = module.split(".")[1]
-    return "ground" if room in GROUND else room
+    return "ground" if room in GROUND else SAME_ROOM.get(room, room)
 
 
 def _inner_imports() -> Iterator[tuple[str, str, int]]:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.admin.find_root import normal_fingerprint
+from airgap.admin.senders import put_marks_back, recorded_settings, refuse_known, to_install
 from airgap.audit.facts import read_facts
 from airgap.durable import exists
 from airgap.errors import AirgapError, TrustError, UsageError
+from airgap.oci.name_rules import ANY_NAME, NameRule, NameRules
+from airgap.sender_state import DEFAULT_SENDER, SENDER_FILE, SenderSettings
 from airgap.site import MarkKind, Site
 from airgap.trust.root import SignedRoot, walk_roots
 
@@ -19,15 +22,40 @@ class Installed:
     site: str
     owners: tuple[str, ...]
     fresh: bool
+    sender: str = ""
+    """The name of the sender."""
+    names: str = ""
+    """The names that it may set, for people."""
 
 
-def recorded_roots(home: Path) -> dict[int, str]:
-    """Return the fingerprints of the roots that the ledger at `home` has, by version; none without a site."""
-    return dict(read_facts(Site(home).ledger_path).roots) if exists(home / "site.json") else {}
+@dataclass(frozen=True, slots=True)
+class SenderChoice:
+    """The sender whose root is installed, as a person names it."""
+
+    name: str | None = None
+    """None for the first sender."""
+    rule: NameRule | None = None
+    """The names that it may set at every target; None if the rules stay as they are."""
 
 
-def install_root(home: Path, name: str | None, signed: SignedRoot, fingerprint: str | None) -> Installed:
-    """Trust `signed` from now on. If there is no site at `home`, make one with `name`.
+FIRST = SenderChoice()
+
+
+def recorded_roots(home: Path, sender: str | None = None) -> dict[int, str]:
+    """Return the fingerprints of a sender's roots that the ledger at `home` has, by version; none without a
+    site.
+    """
+    if not exists(home / "site.json"):
+        return {}
+    site = to_install(Site(home), sender)
+    return dict(read_facts(site.ledger_path).of(site.sender).roots)
+
+
+def install_root(
+    home: Path, name: str | None, signed: SignedRoot, fingerprint: str | None, choice: SenderChoice = FIRST
+) -> Installed:
+    """Trust `signed` from now on, as a root of the chosen sender. If there is no site at `home`, make one
+    with `name`.
 
     The first root needs its `fingerprint`, which a person got through another channel. Later ones must follow
     the installed one by their signatures; a given fingerprint is still compared. Raises `UsageError` for a
@@ -43,19 +71,45 @@ def install_root(home: Path, name: str | None, signed: SignedRoot, fingerprint: 
                 hint="bundles name the sites that they are for: spell it as the sending side does",
             )  # fmt: skip
         Site.create(home, name)
-    site = Site(home)
+    site = to_install(Site(home), choice.name)
+    settings = _settings(site, choice)
     about = {"root_version": signed.root.version, "expects": signed.fingerprint}
     with site.ledger().attempt("trust-change", change="install", **about) as attempt:
         attempt.add(root_version=signed.root.version, fingerprint=signed.fingerprint)
-        recorded = read_facts(site.ledger_path).roots.get(signed.root.version)
+        facts = read_facts(site.ledger_path)
+        recorded = facts.of(site.sender).roots.get(signed.root.version)
         if fingerprint is not None or (recorded is None and not site.roots()):
             _compare(signed, fingerprint)
         _refuse_other(site, signed, recorded)
+        refuse_known(site, signed, facts)
         if name not in (None, site.name):
             attempt.add(renamed={"from": site.name, "to": name})
-            site = Site.create(home, name)
+            site = Site.create(home, name).from_sender(site.sender)
+        put_marks_back(site, facts)
         fresh = site.put_root_back(signed) if recorded is not None else _install(site, signed)
-    return Installed(site.name, owners, fresh)
+        if settings is not None:
+            attempt.add(settings=settings.value)
+            site.set_settings(settings)
+    settings = site.settings
+    names = ANY_NAME if settings.rules is None else str(settings.rules)
+    return Installed(site.name, owners, fresh, settings.name, names)
+
+
+def _settings(site: Site, choice: SenderChoice) -> SenderSettings | None:
+    """Return the settings to write; None if they stay. Raises `UsageError` for a new sender without rules."""
+    known = exists(site.folder / SENDER_FILE, follow=False)
+    if choice.rule is None:
+        if known or choice.name is None:
+            return None
+        if site.sender:
+            raise UsageError(
+                "--names is missing", subject=choice.name, want="the names that this sender may set",
+                hint="as in --names 'registry.vendor/*'; --names '*' allows every name",
+            )  # fmt: skip
+        return SenderSettings(choice.name, None)
+    before = recorded_settings(site, read_facts(site.ledger_path))  # the file may have been changed
+    rules = (before.rules or NameRules()).replaced(choice.rule)
+    return SenderSettings(site.sender or choice.name or DEFAULT_SENDER, rules)
 
 
 def _refuse_other(site: Site, signed: SignedRoot, recorded: str | None) -> None:
@@ -102,17 +156,21 @@ def _compare(signed: SignedRoot, fingerprint: str | None) -> None:
 def _refuse_no_successor(site: Site, signed: SignedRoot) -> None:
     """Raise `TrustError` unless `signed` follows the installed root."""
     current = site.root()
-    if walk_roots(current, {signed.root.version: signed.raw}):
-        return
-    if current.root.keys.keys().isdisjoint(signed.root.keys):
+    refusal: TrustError | None = None
+    try:
+        if walk_roots(current, {signed.root.version: signed.raw}):
+            return
+    except TrustError as error:
+        refusal = error
+    if current.root.keys.keys().isdisjoint(_signers(signed)):
         owners = ", ".join(current.root.owners(current.root.roles["release"].keyids))
         raise TrustError(
             "this is another sender's trust root",
             subject=f"trust root {signed.root.version}",
             want=f"one that follows the installed root of {owners}",
-            hint=_way_on(site) or "a site trusts one sending side; use another AIRGAP_HOME for this one",
+            hint="; ".join(filter(None, (_way_on(site), _another(site, signed)))),
         )
-    raise TrustError(
+    raise refusal or TrustError(
         "does not follow the installed trust root",
         subject=f"trust root {signed.root.version}",
         want=f"version {current.root.version + 1}, signed by version {current.root.version}",
@@ -136,3 +194,17 @@ def _way_on(site: Site) -> str | None:
         f"if `airgap init` was run here by mistake: `mv {home} {home}.init`, then run this again; a key made "
         f"there that you sign with is kept: `cp -rp {home}.init/keys {home}/`"
     )
+
+
+def _another(site: Site, signed: SignedRoot) -> str:
+    """Return how to install a root that is of another sender than `site`."""
+    for other in site.each_sender():
+        if other.roots() and not other.root().root.keys.keys().isdisjoint(_signers(signed)):
+            return (
+                f"it is of the sender {other.sender_name}: run this again with --sender {other.sender_name}"
+            )
+    return "add the sender under a name of your choice: --sender NAME --names 'registry.example/*'"
+
+
+def _signers(signed: SignedRoot) -> frozenset[str]:
+    return signed.root.roles["root"].keyids | signed.root.roles["release"].keyids

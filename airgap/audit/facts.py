@@ -42,7 +42,41 @@ class Mark:
 
 
 @dataclass(slots=True, kw_only=True)
-class LedgerFacts:
+class SenderFacts:
+    """The facts about one sender."""
+
+    roots: dict[int, str] = field(default_factory=dict)
+    """The fingerprints of the trust roots that were installed, by version."""
+    received: dict[str, Mark] = field(default_factory=dict)
+    """The newest bundle that was accepted, by stream."""
+    settings: str = ""
+    """What a person decided about the sender, as canonical JSON; empty if nothing was."""
+    removed: bool = False
+    """Whether a person removed the sender. Its roots and marks count again if it is installed again."""
+
+    def take_change(self, fields: Mapping[str, Any]) -> None:
+        """Take a record of a change of the trust root or the settings that succeeded."""
+        if fields.get("removed") is True:
+            self.removed, self.settings = True, ""
+            return
+        version, fingerprint = fields.get("root_version"), fields.get("fingerprint")
+        if type(version) is int and isinstance(fingerprint, str):
+            self.roots[version] = fingerprint
+            self.removed = False
+        if isinstance(settings := fields.get("settings"), dict):
+            self.settings = dump(settings).decode()
+
+    def fill(self, fields: Fields) -> None:
+        """Take the values of a summary. Raises `FormatError`."""
+        roots = fields.string_map("roots")
+        self.roots = {int(version): sha256 for version, sha256 in roots.items() if version.isdigit()}
+        self.received = _parse_marks(fields.child("received"))
+        self.settings = fields.optional_text("settings") or ""
+        self.removed = fields.has("removed") and fields.boolean("removed")
+
+
+@dataclass(slots=True, kw_only=True)
+class LedgerFacts(SenderFacts):
     """The facts after the line `number`, which begins at byte `last` and ends before byte `offset`."""
 
     number: int = 0
@@ -57,12 +91,14 @@ class LedgerFacts:
     """The attempts without an end that change files, by the line of their begin. They may explain a file that
     has no record. The value is the event; for the first trust root, the expected fingerprint.
     """
-    roots: dict[int, str] = field(default_factory=dict)
-    """The fingerprints of the trust roots that were installed, by version."""
-    received: dict[str, Mark] = field(default_factory=dict)
-    """The newest bundle that was accepted, by stream."""
     sent: dict[str, Mark] = field(default_factory=dict)
     """The newest bundle that was sealed, by stream."""
+    senders: dict[str, SenderFacts] = field(default_factory=dict)
+    """The facts about the senders after the first one, by name; those about the first one are here."""
+
+    def of(self, sender: str) -> SenderFacts:
+        """Return the facts about a sender; empty for the first one."""
+        return self.senders.setdefault(sender, SenderFacts()) if sender else self
 
     @property
     def latest_time(self) -> datetime | None:
@@ -97,7 +133,7 @@ class LedgerFacts:
         self.begun.pop(fields.get("begin", 0), "")
         if event == "trust-change":
             self._follow_change(fields)
-        for name, known in (("accepted", self.received), ("sealed", self.sent)):
+        for name, known in (("accepted", self.of(sender_in(fields)).received), ("sealed", self.sent)):
             if isinstance(value := fields.get(name), dict):
                 _keep(known, value)
 
@@ -105,10 +141,8 @@ class LedgerFacts:
         renamed = fields.get("renamed")
         if isinstance(renamed, dict):
             self.site = str(renamed.get("to"))
-        version, fingerprint = fields.get("root_version"), fields.get("fingerprint")
-        installed = fields["phase"] == NOTE or fields.get("result") == Outcome.OK
-        if installed and type(version) is int and isinstance(fingerprint, str):
-            self.roots[version] = fingerprint
+        if fields["phase"] == NOTE or fields.get("result") == Outcome.OK:
+            self.of(sender_in(fields)).take_change(fields)
 
     def to_bytes(self) -> bytes:
         """Return the summary."""
@@ -120,7 +154,6 @@ class LedgerFacts:
         fields = Fields(
             parse_object(raw, "summary", max_bytes=MAX_LEDGER_SUMMARY_BYTES, floats=False), "summary"
         )
-        roots = fields.string_map("roots")
         facts = cls(
             number=fields.integer("number"),
             last=fields.integer("last"),
@@ -131,10 +164,14 @@ class LedgerFacts:
             begun={
                 int(number): event for number, event in fields.string_map("begun").items() if number.isdigit()
             },
-            roots={int(version): fingerprint for version, fingerprint in roots.items() if version.isdigit()},
-            received=_parse_marks(fields.child("received")),
             sent=_parse_marks(fields.child("sent")),
         )
+        facts.fill(fields)
+        if fields.has("senders"):  # older versions did not write it
+            senders = fields.child("senders")
+            for name in senders.keys():  # noqa: SIM118  # a method, not a dict
+                facts.of(name).fill(item := senders.child(name))
+                item.end()
         fields.end()
         return facts
 
@@ -187,19 +224,36 @@ class AcceptedRecords:
     """
 
     path: Path
+    sender: str = ""
+    """The sender whose bundles count; empty for the first one."""
     _facts: LedgerFacts = field(default_factory=LedgerFacts)
     _marks: dict[str, set[Mark]] = field(default_factory=dict)
 
     def of(self, stream: str) -> frozenset[Mark]:
         """Return the accepted bundles of a stream. Raises `LedgerError` for a broken chain."""
+        self._read()
+        return frozenset(self._marks.get(stream, ()))
+
+    def statements(self) -> frozenset[str]:
+        """Return the SHA-256 of all accepted statements, in hex. Raises `LedgerError` for a broken chain."""
+        self._read()
+        return frozenset(mark.statement_sha256 for marks in self._marks.values() for mark in marks)
+
+    def _read(self) -> None:
         if exists(self.path):
             for line in read_ledger(self.path, self._facts.number, self._facts.offset):
                 if line.ended:
                     self._facts.take(line, self.path)
-                    value = (line.fields or {}).get("accepted")
+                    fields = line.fields or {}
+                    value = fields.get("accepted") if sender_in(fields) == self.sender else None
                     if isinstance(value, dict) and (named := _parse_accepted(value)):
                         self._marks.setdefault(named[0], set()).add(named[1])
-        return frozenset(self._marks.get(stream, ()))
+
+
+def sender_in(fields: Mapping[str, Any]) -> str:
+    """Return the sender of a record; empty for the first one."""
+    sender = fields.get("sender")
+    return sender if isinstance(sender, str) else ""
 
 
 def _keep(known: dict[str, Mark], value: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airgap.audit.chain import Line, read_ledger
+from airgap.audit.facts import sender_in
 from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant
 
 OPEN = "open"
@@ -41,12 +42,31 @@ class LedgerEntry:
         return bundle if isinstance(bundle, dict) else {}
 
     @property
+    def sender(self) -> str:
+        """The sender that the entry is about; empty for the first one, and where there is none."""
+        return sender_in(self.details)
+
+    @property
     def title(self) -> str:
-        """The title of the bundle, such as `stream-0007`; empty if the entry is not about a bundle."""
+        """The title of the bundle, such as `stream-0007`; empty if the entry is not about a bundle. If the
+        bundle is of a sender that is not the first one, its name is in front: `vendor/stream-0007`, or alone
+        if the bundle was refused before it was known.
+        """
+        return "/".join(filter(None, (self.sender, self._title)))
+
+    @property
+    def _title(self) -> str:
         serial = self.bundle.get("serial")
         if "stream" not in self.bundle:
             return ""
         return f"{self.bundle['stream']}-{serial:04d}" if type(serial) is int else str(self.bundle["stream"])
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The names by which the entry's stream or bundle is found, with and without that of the sender."""
+        stream = self.bundle.get("stream")
+        named = (f"{self.sender}/{stream}", self.sender) if self.sender else ()
+        return tuple(filter(None, (*(named), str(stream or ""), self._title, self.title)))
 
     @property
     def place(self) -> str:
@@ -71,6 +91,12 @@ class LedgerEntry:
         images = self.details.get("images")
         return tuple(image for image in images if isinstance(image, dict)) if isinstance(images, list) else ()
 
+    @property
+    def effects(self) -> tuple[Mapping[str, Any], ...]:
+        """What a load did with each name."""
+        effects = self.details.get("effect")
+        return tuple(item for item in effects if isinstance(item, dict)) if isinstance(effects, list) else ()
+
 
 def entries(
     path: Path,
@@ -83,17 +109,17 @@ def entries(
 ) -> list[LedgerEntry]:
     """Return the entries that match all conditions, in the order of the file; with `limit`, the last ones.
 
-    `stream` is the name of a stream or of a bundle: `edge` or `edge-0007`. `digest` matches an entry that has
-    the text anywhere in its details, so a bare hex form or its beginning is enough. An unreadable line is an
-    entry too, and matches every condition, since it could be about anything. The chain is not checked. Raises
-    `LedgerError` if the file cannot be read.
+    `stream` is the name of a stream, a bundle or a sender: `edge`, `edge-0007`, `vendor` or `vendor/edge`.
+    `digest` matches an entry that has the text anywhere in its details, so a bare hex form or its beginning
+    is enough. An unreadable line is an entry too, and matches every condition, since it could be about
+    anything. The chain is not checked. Raises `LedgerError` if the file cannot be read.
     """
 
     def matches(entry: LedgerEntry) -> bool:
         return entry.result == UNREADABLE or (
             event in (None, entry.event)
             and (since is None or entry.time is None or entry.time >= since)
-            and (stream is None or stream in (entry.bundle.get("stream"), entry.title))
+            and (stream is None or stream in entry.streams)
             and (digest is None or _mentions(entry.details, digest))
         )
 

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from airgap.advice import COMPARED, refuse_other
+from airgap.bundle.files import Files
 from airgap.bundle.volumes import open_bundle
 from airgap.carry.receiver import Receiver
 from airgap.carry.verify import CheckedBundle, check
@@ -49,12 +50,12 @@ class ImageChange:
     """The bytes of the blobs that only the second bundle's image has; None unless both are bundles."""
 
 
-def read_images(path: Path, receiver: Callable[[], Receiver]) -> ImageList:
+def read_images(path: Path, receiver: Callable[[Files], Receiver]) -> ImageList:
     """Return the images of a bundle, whose signatures are checked, of a lock, or of a manifest.
 
-    `receiver` returns the state of this site, against which a bundle is checked. For a manifest, the digests
-    are those in the lock beside it, if that lock was made from it. Raises `UsageError` for a path of another
-    kind, and what `check` raises for a bundle.
+    `receiver` returns the state of this site, against which a bundle is checked, for its open files.
+    For a manifest, the digests are those in the lock beside it, if that lock was made from it. Raises
+    `UsageError` for a path of another kind, and what `check` raises for a bundle.
     """
     refuse_other(path, COMPARED)
     kind = recognise(path).kind
@@ -63,7 +64,7 @@ def read_images(path: Path, receiver: Callable[[], Receiver]) -> ImageList:
     if kind is PathKind.MANIFEST:
         return _of_manifest(TransferManifest.load(path), path)
     with open_bundle(path) as folder:
-        return _of_bundle(check(folder, replace(receiver(), recalled_too=True)))
+        return _of_bundle(check(folder, replace(receiver(folder), recalled_too=True)))
 
 
 def compare(before: ImageList, after: ImageList) -> list[ImageChange]:

@@ -7,11 +7,12 @@ search looks at the direct entries of few folders, up to fixed limits, and follo
 import contextlib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.contents import STATEMENT_FILE
+from airgap.bundle.files import Files
 from airgap.bundle.mounts import media_folders
 from airgap.bundle.volumes import group_by_bundle, open_bundle
 from airgap.carry.receiver import Receiver
@@ -81,7 +82,11 @@ class Candidate:
     """Why this site would not take it, as far as its signed statement says; None if it might."""
 
 
-def candidates(folder: Path, receiver: Receiver | None) -> list[Candidate]:
+ReceiverOf = Callable[[Files], Receiver]
+"""Returns this site's state for the sender of an open bundle."""
+
+
+def candidates(folder: Path, receiver: ReceiverOf | None) -> list[Candidate]:
     """Return the bundles on a medium. Without a `receiver`, each might be meant; with one, those are that are
     for its site and not older than what it has accepted. A bundle that is not signed by a trusted key might
     be meant too, so that it is not passed over in silence.
@@ -92,9 +97,10 @@ def candidates(folder: Path, receiver: Receiver | None) -> list[Candidate]:
     return [Candidate(bundle, _remark(bundle, receiver)) for bundle in bundles]
 
 
-def _remark(bundle: FoundBundle, receiver: Receiver) -> str | None:
+def _remark(bundle: FoundBundle, receiver_of: ReceiverOf) -> str | None:
     try:
         with open_bundle(bundle.paths, alone=True) as folder:
+            receiver = receiver_of(folder)
             found = authenticate(folder, receiver)
     except AirgapError:
         return None
@@ -109,7 +115,7 @@ def _remark(bundle: FoundBundle, receiver: Receiver) -> str | None:
     return None
 
 
-def meant_on(folder: Path, receiver: Receiver | None, command: str, options: str = "") -> FoundBundle:
+def meant_on(folder: Path, receiver: ReceiverOf | None, command: str, options: str = "") -> FoundBundle:
     """Return the one bundle on a medium that is meant. Raises `UsageError` with the commands to choose from
     if there are several.
     """

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import BundleLocation, open_bundle
+from airgap.carry.choose_sender import site_of
 from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.verify import VerifiedBundle, authenticate
-from airgap.carry.verify_recorded import bundle_attempt, bundle_details, verify_here
+from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, receiver, verify_here
 from airgap.errors import AirgapError
 from airgap.site import Mark, Site
 
@@ -20,6 +22,13 @@ class Given:
     location: BundleLocation
     statement: Statement
     mark: Mark
+    site: Site
+    """This site with the state of the bundle's sender."""
+
+    @property
+    def stream(self) -> tuple[str, str]:
+        """The sender and its stream: two senders may use one name."""
+        return self.site.sender, self.statement.stream
 
     @property
     def place(self) -> tuple[int, int]:
@@ -27,30 +36,33 @@ class Given:
         return self.mark.epoch, self.mark.serial
 
 
-def examine(location: BundleLocation, who: Receiver) -> Given:
-    """Do steps 1 to 6."""
+def examine(location: BundleLocation, site: Site, now: datetime, *, keep: bool = False) -> Given:
+    """Do steps 1 to 6, and `keep` the trust roots in the bundle if that is asked for."""
     with open_bundle(location, alone=True) as folder:
-        authenticated = authenticate(folder, who)
+        site = site_of(folder, site)
+        authenticated = authenticate(folder, keeper(site, now) if keep else receiver(site, now))
     statement = authenticated.statement
-    return Given(location, statement, Mark(statement.epoch, statement.serial, authenticated.sha256))
+    return Given(location, statement, Mark(statement.epoch, statement.serial, authenticated.sha256), site)
 
 
-def examine_all(locations: Sequence[BundleLocation], who: Receiver) -> list[Given | None]:
+def examine_all(locations: Sequence[BundleLocation], site: Site, now: datetime) -> list[Given | None]:
     """Do steps 1 to 6 for each; None for a bundle that is refused, which the caller finds out in its turn."""
     given: list[Given | None] = []
     for location in locations:
         try:
-            given.append(examine(location, who))
+            given.append(examine(location, site, now))
         except AirgapError:
             given.append(None)
     return given
 
 
 def by_stream(given: Sequence[Given]) -> list[list[Given]]:
-    """Return the bundles of each stream, oldest first; the streams in the order in which they were given."""
-    streams: dict[str, list[Given]] = {}
+    """Return the bundles of each sender's streams, oldest first; the streams in the order in which they were
+    given.
+    """
+    streams: dict[tuple[str, str], list[Given]] = {}
     for bundle in given:
-        streams.setdefault(bundle.statement.stream, []).append(bundle)
+        streams.setdefault(bundle.stream, []).append(bundle)
     return [sorted(bundles, key=lambda bundle: bundle.place) for bundles in streams.values()]
 
 

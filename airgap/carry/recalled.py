@@ -132,10 +132,18 @@ def _has_name(image: ReceiptImage) -> bool:
 
 
 def recalled_here(site: Site) -> tuple[RecalledHere, ...]:
-    """Return what recalled bundles still have at the targets of this site; nothing without recalls."""
-    if not site.roots():
-        return ()
-    recalled = site.root().root.recalled
+    """Return what recalled bundles still have at the targets of this site; nothing without recalls.
+
+    A sender recalls only bundles that were accepted from it.
+    """
+    senders = [sender for sender in site.each_sender() if sender.roots()]
+    recalled: list[Recall] = []
+    for sender in senders:
+        recalls = sender.root().root.recalled
+        if recalls and len(senders) > 1:
+            own = sender.accepted.statements()
+            recalls = tuple(recall for recall in recalls if recall.statement_sha256 in own)
+        recalled += recalls
     return tuple(still_loaded(own_receipts(site), recalled)) if recalled else ()
 
 

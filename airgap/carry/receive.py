@@ -14,6 +14,7 @@ from airgap.bundle.statement import Statement
 from airgap.bundle.volume_table import VolumeSize
 from airgap.bundle.volumes import BundleLocation, VolumeSet, open_bundle, paths_of
 from airgap.carry.accepted_bundles import AcceptedBundles, needs
+from airgap.carry.choose_sender import operator_for
 from airgap.carry.copy import (
     Copied,
     Copy,
@@ -23,6 +24,7 @@ from airgap.carry.copy import (
     damaged_folders,
     joined_folders,
 )
+from airgap.carry.given import Given
 from airgap.carry.operator import Operator
 from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.verify import CheckedBundle, check
@@ -43,7 +45,7 @@ class Received:
 
 
 def receive(
-    location: BundleLocation, into: Path, operator: Operator, newer: Sequence[Statement] = ()
+    location: BundleLocation, into: Path, operator: Operator, newer: Sequence[Given] = ()
 ) -> Received:
     """Join a bundle in `into`, as one folder, from all its volumes at once or one after the other.
 
@@ -61,6 +63,7 @@ def receive(
         UsageError: The copy would be written over the bundle itself, or another bundle is in the way.
     """
     work: Copy | None = None
+    operator = operator_for(location, operator)
     with bundle_attempt(location, operator.site, "receive", into=str(into)) as attempt, ExitStack() as held:
         while True:
             with open_bundle(location, alone=True) as folder:
@@ -77,14 +80,15 @@ def receive(
             )
 
 
-def _receiver(operator: Operator, newer: Sequence[Statement]) -> Receiver:
+def _receiver(operator: Operator, newer: Sequence[Given]) -> Receiver:
     """Return the receiver that takes an older bundle if it was accepted before, and a newer one needs it."""
     site = operator.site
     who = keeper(site, operator.now, accept_jump=operator.accept_jump, older=OlderRule.CONTENT)
     memory = AcceptedBundles(site)
 
     def needed(statement: Statement) -> bool:
-        return any(needs(other, statement) for other in newer) or bool(memory.needing(statement))
+        beside = [other.statement for other in newer if other.site.sender == site.sender]
+        return any(needs(other, statement) for other in beside) or bool(memory.needing(statement))
 
     return replace(who, needed=needed)
 
@@ -128,6 +132,7 @@ def _checked(
     """Yield a bundle that passed every step except 7 (it may be for another site, or not valid now), in a
     recorded attempt.
     """
+    operator = operator_for(location, operator)
     with (
         bundle_attempt(location, operator.site, event, **details) as attempt,
         open_bundle(location) as folder,

@@ -52,6 +52,10 @@ class Receiver:
     mark: Callable[[str], Mark | None]
     """Returns the high-water mark of a stream."""
     now: datetime
+    sender: str = ""
+    """The name of the sender whose state this is; empty if there is only one."""
+    senders: tuple[str, ...] = ()
+    """The names of all senders that this site knows, if there are several."""
     partly: bool = False
     """Accept fewer signatures than the threshold: to inspect a bundle, or to add a signature."""
     accept_jump: bool = False

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from airgap.audit.receipt import Verdict
 from airgap.bundle.volumes import BundleLocation, open_bundle
+from airgap.carry.choose_sender import site_for
 from airgap.carry.remote_load import (
     LoadedThere,
     LoadFromHere,
@@ -151,6 +152,7 @@ def send_bundle(
     `progress` returns the listener for a host.
     """
     refuse_others(location)
+    site = site_for(location, site)
     with open_bundle(location) as folder:
         try:
             bundle = check(folder, keeper(site, now))

@@ -36,6 +36,7 @@ from airgap.errors import (
     IntegrityError,
     MissingContentError,
     TrustError,
+    UnknownKeyError,
     UnlistedContentError,
 )
 from airgap.kit.statement import KitStatement
@@ -72,6 +73,8 @@ class CheckedBundle:
     sizes: Mapping[str, int] = field(hash=False)
     """The size in bytes of each file that the statement lists, by name."""
     envelope: Envelope
+    sender: str = ""
+    """The sender under whose root it was verified; empty if the site has only one."""
 
     def open_blob(self, descriptor: Descriptor) -> CheckedReader:
         """Do step 10 for one blob: return its content, which is checked before the last byte is read."""
@@ -157,6 +160,8 @@ class Authenticated:
     root: TrustRoot
     newer_roots: tuple[SignedRoot, ...]
     envelope: Envelope
+    sender: str = ""
+    """The sender under whose root it was verified; empty if the site has only one."""
 
 
 def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
@@ -168,7 +173,15 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
     root = (newer[-1] if newer else receiver.root).root
     # 4: check the signatures over the received bytes.
     rule = check_signatures_so_far if receiver.partly else check_signatures
-    verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
+    try:
+        verdict = rule(envelope, root, "release", receiver.now, folder.where(ENVELOPE_FILE))
+    except UnknownKeyError as error:
+        if receiver.senders:
+            error.hint = (
+                f"it is of no sender that this site knows: {', '.join(receiver.senders)}; "
+                "`airgap trust install BUNDLE --sender NAME --names PATTERN` adds one"
+            )
+        raise
     # 5, 6: check the type of the payload, compare it with statement.json, and only then parse it.
     statement, sha256 = read_statement(folder, envelope)
     return Authenticated(
@@ -178,6 +191,7 @@ def authenticate(folder: Files, receiver: Receiver) -> Authenticated:
         root=root,
         newer_roots=tuple(newer),
         envelope=envelope,
+        sender=receiver.sender,
     )
 
 
@@ -241,6 +255,7 @@ def _check(folder: Files, authenticated: Authenticated, verdict: SignatureVerdic
         images=images,
         sizes=sizes,
         envelope=authenticated.envelope,
+        sender=authenticated.sender,
     )
 
 

@@ -13,6 +13,7 @@ from airgap.bundle.files import Files
 from airgap.bundle.read_back import Written
 from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.bundle.volumes import BundleLocation, VolumeSet, open_bundle
+from airgap.carry.choose_sender import operator_for
 from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper
@@ -36,6 +37,7 @@ def check_media(location: BundleLocation, operator: Operator) -> MediumReport:
     Parts of a blob are compared with the digests in `volume.json`, which is not signed: only verifying all
     volumes proves the blob.
     """
+    operator = operator_for(location, operator)
     with (
         bundle_attempt(location, operator.site, "media-verify") as attempt,
         open_bundle(location, alone=True) as folder,

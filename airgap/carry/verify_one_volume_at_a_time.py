@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from airgap.bundle.volume_table import Cut, Part
 from airgap.bundle.volumes import TOGETHER, BundleLocation, VolumeSet, open_bundle, open_part
+from airgap.carry.choose_sender import operator_for
 from airgap.carry.operator import Operator
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, raise_wrong, verify_here
@@ -102,6 +103,7 @@ def verify_in_turn(location: BundleLocation, operator: Operator) -> VerifiedBund
     If there is no person to ask, raises `IncompleteError` once the inserted volumes have been read.
     """
     passing: VolumePass | None = None
+    operator = operator_for(location, operator)
     first = ""
     with bundle_attempt(location, operator.site, "verify") as attempt:
         while True:

@@ -41,10 +41,14 @@ from airgap.trust.root import SignedRoot
 
 def receiver(site: Site, now: datetime) -> Receiver:
     """Return the state of `site` for a verification that keeps nothing."""
-    return Receiver(
+    who = Receiver(
         site=site.name, root=site.root(), mark=site.received, now=now,
         accepted=AcceptedBundles(site).include, find_loaded=partial(_find_loaded, site),
     )  # fmt: skip
+    if not site.has_several_senders:
+        return who
+    senders = tuple(sender.sender_name for sender in site.each_sender())
+    return replace(who, sender=site.sender_name, senders=senders)
 
 
 def _find_loaded(site: Site, statement_sha256: str) -> list[LoadedName]:

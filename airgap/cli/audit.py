@@ -32,7 +32,7 @@ def show_log(
         str | None, typer.Option(metavar="EVENT", help="Only this event, such as pack, send, load or verify.")
     ] = None,
     stream: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this stream, or only this bundle.")
+        str | None, typer.Option(metavar="NAME", help="Only this stream, bundle or sender.")
     ] = None,
     digest: Annotated[
         str | None, typer.Option(metavar="DIGEST", help="Only entries with this digest (or prefix).")

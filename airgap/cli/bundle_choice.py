@@ -12,8 +12,7 @@ from airgap.cli import console
 from airgap.errors import AirgapError, printable
 
 if TYPE_CHECKING:
-    from airgap.carry.find_bundles import FoundBundle
-    from airgap.carry.receiver import Receiver
+    from airgap.carry.find_bundles import FoundBundle, ReceiverOf
 
 
 def take_bundles(
@@ -58,11 +57,14 @@ def take_named(path: Path) -> Path:
     return found.paths[0]
 
 
-def _receiver() -> "Receiver | None":
+def _receiver() -> "ReceiverOf | None":
     """Return this site, to leave out bundles for other ones; None if there is none yet."""
+    from airgap.carry.choose_sender import site_of
     from airgap.carry.verify_recorded import receiver
     from airgap.site import Site, default_home, now
 
     with contextlib.suppress(AirgapError):
-        return receiver(Site(default_home()), now())
+        site, moment = Site(default_home()), now()
+        site.root()
+        return lambda folder: receiver(site_of(folder, site), moment)
     return None

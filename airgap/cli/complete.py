@@ -39,3 +39,16 @@ def key_owners(incomplete: str) -> list[str]:
     except OSError:
         return []
     return sorted(file.stem for file in files if file.stem.startswith(incomplete))
+
+
+def senders(incomplete: str) -> list[str]:
+    """Return the names of the senders of this site."""
+    from airgap.sender_state import DEFAULT_SENDER, SENDER_FILE, SENDERS
+    from airgap.site import default_home
+
+    try:
+        files = list((default_home() / SENDERS).glob(f"*/{SENDER_FILE}"))
+    except OSError:
+        return []
+    names = sorted([DEFAULT_SENDER, *(file.parent.name for file in files)])
+    return [name for name in names if name.startswith(incomplete)]

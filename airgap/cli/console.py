@@ -236,6 +236,11 @@ def requires_value(statement: "Statement") -> dict[str, int]:
     return {"count": len(statement.requires), "bytes": sum(item.size for item in statement.requires)}
 
 
+def of_sender(sender: str) -> str:
+    """Return which sender a bundle is of, if the site has several."""
+    return f" of {sender}" if sender else ""
+
+
 def requires_lines(statement: "Statement") -> list[str]:
     """Return a line about the blobs that a delta bundle leaves out; none for a bundle that has all."""
     needed = requires_value(statement)

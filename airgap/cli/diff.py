@@ -16,6 +16,7 @@ from airgap.cli.options import TableOutput
 from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
+    from airgap.bundle.files import Files
     from airgap.carry.compare_images import ImageChange, ImageList
     from airgap.carry.receiver import Receiver
 
@@ -64,15 +65,16 @@ def _read(path: Path) -> "ImageList":
     return read_images(take_named(path), _receiver)
 
 
-def _receiver() -> "Receiver":
+def _receiver(folder: "Files") -> "Receiver":
     """Return this site's state, which only bundles need. Bundles may lack signatures."""
     from dataclasses import replace
 
+    from airgap.carry.choose_sender import site_of
     from airgap.carry.verify_recorded import receiver
     from airgap.cli.opening import open_site
 
     opened = open_site(recording=False)
-    return replace(receiver(opened.site, opened.now), partly=True)
+    return replace(receiver(site_of(folder, opened.site), opened.now), partly=True)
 
 
 def _value(item: "ImageChange") -> dict[str, Any]:

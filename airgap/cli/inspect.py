@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from airgap.carry.verify import Authenticated
     from airgap.cli.tables import Table
     from airgap.errors import TrustError
+    from airgap.site_check import CheckedSite
     from airgap.trust.recall import Recall
 
 NAME = "inspect"
@@ -29,12 +30,16 @@ PANEL = "Offline"
 
 def run(bundle: Bundles, *, output: TableOutput) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
+    from airgap.carry.choose_sender import site_of
+    from airgap.carry.verify_recorded import receiver
     from airgap.cli.bundle_choice import take_bundles
 
     bundle = take_bundles(bundle, NAME)
     refuse_several(bundle)
-    this_site = _this_site()
+    opened = _this_site()
     with open_bundle(bundle, alone=True) as folder:
+        site = opened and site_of(folder, opened.site)
+        this_site = receiver(site, opened.now) if opened and site else None
         volumes, present, place = 1, [], ""
         if isinstance(folder, VolumeSet):
             volumes, present = folder.table.cut.of, sorted(folder.folders)
@@ -44,9 +49,8 @@ def run(bundle: Bundles, *, output: TableOutput) -> None:
     console.show_partial_result(value, lines, output, [error] if error else [])
 
 
-def _this_site() -> "Receiver | None":
-    """Return this site's state; None if it has no trust root yet."""
-    from airgap.carry.verify_recorded import receiver
+def _this_site() -> "CheckedSite | None":
+    """Return this site; None if it has no trust root yet."""
     from airgap.cli.opening import open_site
     from airgap.durable import exists
     from airgap.site import default_home
@@ -54,7 +58,7 @@ def _this_site() -> "Receiver | None":
     if not exists(default_home() / "site.json", follow=False):
         return None
     opened = open_site(recording=False)
-    return receiver(opened.site, opened.now) if opened.site.roots() else None
+    return opened if opened.site.roots() else None
 
 
 def _read(
@@ -65,26 +69,27 @@ def _read(
     from airgap.errors import NoTrustRootError, ThresholdError, UnknownKeyError
 
     if this_site is None:
-        return _unvouched(folder, NoTrustRootError("no trust root is installed here"), place)
+        nobody = NoTrustRootError("no trust root is installed here")
+        return _unvouched(folder, nobody, place, "--site NAME")
     try:
         authenticated = authenticate(folder, this_site)
     except ThresholdError:  # a further signer needs to see it
         authenticated = authenticate(folder, replace(this_site, partly=True))
     except UnknownKeyError as error:
-        return _unvouched(folder, error, place)
+        return _unvouched(folder, error, place, "--sender NAME --names PATTERN")
     refusal = _refusal(authenticated, this_site)
     return _value(authenticated, refusal), _lines(authenticated, refusal, place), None
 
 
 def _unvouched(
-    folder: "Files", error: "TrustError", place: str
+    folder: "Files", error: "TrustError", place: str, options: str
 ) -> "tuple[dict[str, Any], list[str | Table], TrustError]":
     from airgap.carry.unvouched import read_claims
 
     claims = read_claims(folder)
     error.hint = (
         "if you know who sent it, ask that side for its fingerprint (`airgap trust show` there) and run "
-        f"`airgap trust install {folder.path} --site NAME`"
+        f"`airgap trust install {folder.path} {options}`"
     )
     return _unvouched_value(claims, error), _unvouched_lines(claims, place), error
 
@@ -116,6 +121,7 @@ def _value(authenticated: "Authenticated", refusal: str | None) -> dict[str, Any
         "keys": list(verdict.keyids),
         "threshold": verdict.threshold,
         "root_version": verdict.root_version,
+        "sender_name": authenticated.sender or None,
         "refusal": refusal,
         "recalled": recall.reason if (recall := _recall(authenticated)) else None,
     }
@@ -134,6 +140,7 @@ def _unvouched_value(claims: "Claims", error: "TrustError") -> dict[str, Any]:
         "keys": [],
         "threshold": 0,
         "root_version": 0,
+        "sender_name": None,
         "refusal": str(error),
         "recalled": None,
     }
@@ -177,6 +184,7 @@ def _lines(authenticated: "Authenticated", refusal: str | None, place: str) -> "
         *([f"RECALLED: it must not be used: {recall.words}"] if recall else []),
         *statement_lines(statement, signer_lines(authenticated.verdict, authenticated.root), total),
         f"statement sha256 {authenticated.sha256}",
+        *([f"verified as a bundle of {authenticated.sender}"] if authenticated.sender else []),
         *([f"this site would refuse it: {refusal}"] if refusal else []),
     ]
 

@@ -162,14 +162,11 @@ def _planned(
 ) -> "Sequence[PlannedLoad]":
     """Return what to load. A bundle that is read from a pipe, or volume by volume, is loaded alone."""
     from airgap.bundle.volumes import has_all_volumes
-    from airgap.carry.accepted_bundles import AcceptedBundles
-    from airgap.carry.verify_recorded import receiver
     from airgap.offline.plan_loads import PlannedLoad, plan_loads
 
     if len(places) == 1 or any(place == (STDIN,) or not has_all_volumes(place) for place in places):
         return [PlannedLoad(place) for place in places]
-    site = operator.site
-    return plan_loads(places, receiver(site, operator.now), AcceptedBundles(site), back=back)
+    return plan_loads(places, operator.site, operator.now, back=back)
 
 
 Load = Callable[["PlannedLoad", "BundleLocation"], "LoadReport"]
@@ -268,6 +265,7 @@ def _digest_kind(target: "Target") -> str:
 def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
     return {
         "statement_sha256": report.bundle.statement_sha256,
+        "sender_name": report.bundle.sender or None,
         "receipt": str(report.receipt),
         "receipt_copies": [
             {"path": str(copy.path), "error": str(copy.error) if copy.error else None}
@@ -303,6 +301,8 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
+    if report.bundle.sender:
+        lines.append(f"sender: {report.bundle.sender}")
     return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]
 
 

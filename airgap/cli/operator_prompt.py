@@ -70,6 +70,7 @@ def received_value(received: "Received") -> dict[str, Any]:
         "bundle": str(received.paths[0]),
         "volumes": [str(path) for path in received.paths],
         "statement_sha256": received.bundle.statement_sha256,
+        "sender_name": received.bundle.sender or None,
         "bytes": received.bundle.statement.total_bytes,
         "blobs_written": received.written,
         **received.proof.record(),
@@ -83,5 +84,6 @@ def received_lines(received: "Received") -> list[str]:
     if not received.written:
         written = "every blob was there already, and correct"
     figures = f"{console.size(statement.total_bytes)}, {written}"
-    lines = console.bundle_lines("complete", statement.title, received.paths, figures)
+    title = statement.title + console.of_sender(received.bundle.sender)
+    lines = console.bundle_lines("complete", title, received.paths, figures)
     return lines + console.proof_lines(received.proof)

@@ -36,7 +36,6 @@ def run(
     from airgap.bundle.volumes import group_by_bundle
     from airgap.carry.given import examine_all
     from airgap.carry.receive import receive
-    from airgap.carry.verify_recorded import receiver
     from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
 
@@ -44,8 +43,8 @@ def run(
     operator = make_operator(jobs, output, media, accept_jump=accept_jump)
     warn_of_lost(operator.site, (*bundles, into))
     places = group_by_bundle(bundles, alone=True)
-    given = examine_all(places, receiver(operator.site, operator.now)) if len(places) > 1 else ()
-    newer = [bundle.statement for bundle in given if bundle is not None]
+    given = examine_all(places, operator.site, operator.now) if len(places) > 1 else ()
+    newer = [bundle for bundle in given if bundle is not None]
     copies = [receive(place, into, operator, newer) for place in places]
     value = {"bundles": [received_value(received) for received in copies]}
     console.show_result(value, [line for received in copies for line in received_lines(received)], output)

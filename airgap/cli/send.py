@@ -89,6 +89,7 @@ def run(
     ssh: SshAccess,
     output: TableOutput,
 ) -> None:
+    from airgap.carry.choose_sender import site_for
     from airgap.carry.send import send_bundle
     from airgap.cli.opening import open_site
     from airgap.review.returned import take_returned
@@ -97,7 +98,7 @@ def run(
     folders: BundleLocation = (bundle, *volume) if volume else bundle
     client = ssh.make_ssh()
     checked = open_site()
-    site, moment = checked.site, checked.now
+    site, moment = site_for(folders, checked.site), checked.now
     take = partial(take_returned, site=site, location=folders, now=moment)
     destinations = [
         _destination(host, client, _from_here(folders, site, host.address, moment), take) for host in wanted

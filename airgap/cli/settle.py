@@ -27,9 +27,9 @@ def settle_difference(
 
     Example: airgap audit settle clock
     """
+    from airgap.admin.settle import Authority, settle
     from airgap.errors import UsageError
     from airgap.site import default_home
-    from airgap.site_check import Authority, settle
 
     if what not in CHOICES:
         raise UsageError("not a choice", want=" or ".join(CHOICES), got=repr(what))

@@ -1,8 +1,10 @@
 """Show, install or change the trust root."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from airgap.cli import console, trust_change, trust_install
+import typer
+
+from airgap.cli import complete, console, trust_change, trust_install, trust_senders
 from airgap.cli.options import TableOutput
 from airgap.cli.register import make_group, register
 from airgap.cli.tables import Table
@@ -16,16 +18,26 @@ app = make_group()
 
 
 @register(app, "show")
-def show_root(*, output: TableOutput) -> None:
-    """Show the installed trust root.
+def show_root(
+    sender: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="The sender whose trust root is shown.", autocompletion=complete.senders
+        ),
+    ] = "default",
+    *,
+    output: TableOutput,
+) -> None:
+    """Show the installed trust root: that of this side or of the first sender, or that of another sender.
 
     Example: airgap trust show
     """
+    from airgap.admin.senders import find_sender
     from airgap.cli.opening import open_site
     from airgap.trust.change import expiry_warning
 
     checked = open_site(recording=False)
-    signed = checked.site.root()
+    signed = find_sender(checked.site, sender).root()
     warning = expiry_warning(signed.root, checked.now)
     lines = _lines(signed) + ([f"warning: {warning}"] if warning else [])
     console.show_result(_value(signed) | {"warning": warning}, lines, output)
@@ -87,4 +99,5 @@ def _lines(signed: "SignedRoot") -> list[str | Table]:
 
 
 register(app, "install")(trust_install.install)
+app.add_typer(trust_senders.app)
 app.add_typer(trust_change.app)

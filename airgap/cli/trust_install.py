@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import complete, console, trust_senders
 from airgap.cli.options import Output
 
 if TYPE_CHECKING:
     from airgap.admin.find_root import FoundRoots
-    from airgap.admin.install_root import Installed
+    from airgap.admin.install_root import Installed, SenderChoice
+    from airgap.site import Site
     from airgap.trust.root import SignedRoot
 
 
@@ -34,13 +35,23 @@ def install(
         str | None,
         typer.Option(metavar="NAME", help="The name of this side, as bundles name it; needed once."),
     ] = None,
+    sender: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A name for the sending side; needed for a second one, and for its later trust roots.",
+            autocompletion=complete.senders,
+        ),
+    ] = None,
+    names: trust_senders.Names = None,
     *,
     output: Output,
 ) -> None:
     """Trust a sending side, after comparing the fingerprint of its trust root.
 
     The root that fits the fingerprint is found, whichever version it is, and the versions that follow it are
-    installed too.
+    installed too. A site may take bundles of several sending sides: each further one gets a name with
+    --sender, and may only set the --names that it is given.
 
     Example: airgap trust install /media/stick/edge-stack-0007 --site plant-7
     """
@@ -49,7 +60,7 @@ def install(
 
     refuse_other(path, ROOT)
     home = compare_site(roots=False)
-    found, done = _install(home, path, fingerprint, site)
+    found, done = _install(home, path, fingerprint, site, _choice(home, sender, names))
     _show(found, done, _recalled(home), output)
 
 
@@ -64,45 +75,74 @@ def _recalled(home: Path) -> list[dict[str, Any]]:
         return []
 
 
+def _choice(home: Path, sender: str | None, names: list[str] | None) -> "SenderChoice":
+    """Return the sender that is meant, with the rules about its names."""
+    from airgap.admin.install_root import SenderChoice
+    from airgap.admin.senders import to_install
+    from airgap.durable import exists
+    from airgap.sender_state import SENDER_FILE
+    from airgap.site import Site
+
+    needed = False
+    if sender is not None and exists(home / "site.json"):
+        chosen = to_install(Site(home), sender)
+        needed = bool(chosen.sender) and not exists(chosen.folder / SENDER_FILE)
+    return SenderChoice(sender, trust_senders.asked_rule(names, sender, needed=needed))
+
+
 def _install(
-    home: Path, path: Path, fingerprint: str | None, site: str | None
+    home: Path, path: Path, fingerprint: str | None, site: str | None, choice: "SenderChoice"
 ) -> "tuple[FoundRoots, list[Installed]]":
     from airgap.admin.find_root import find_roots
     from airgap.admin.install_root import install_root, recorded_roots
     from airgap.durable import exists
     from airgap.errors import AirgapError
-    from airgap.site import Site
 
-    if fingerprint is None and not (home / "trust").exists() and _can_ask():
+    state = _state(home, choice)
+    if fingerprint is None and not (state and (state.folder / "trust").exists()) and _can_ask():
         # the fingerprint of the file is not shown: it would only be copied
         fingerprint = typer.prompt("Type the fingerprint that the sending side gave you", err=True)
-    found = find_roots(path, fingerprint, recorded_roots(home))
+    found = find_roots(path, fingerprint, recorded_roots(home, choice.name))
     if site is None and fingerprint is not None and not exists(home / "site.json"):
         site = _ask_name(_destinations(found))
     installed: dict[int, bytes] = {}
     with contextlib.suppress(AirgapError):  # a root that was changed or lost is put back
-        installed = Site(home).roots() if exists(home / "site.json") else {}
+        installed = state.roots() if state else {}
     todo = [signed for signed in found.roots if installed.get(signed.root.version) != signed.raw]
     done = [
-        install_root(home, site, signed, fingerprint if _fits(signed, fingerprint, found) else None)
+        install_root(home, site, signed, fingerprint if _fits(signed, fingerprint, found) else None, choice)
         for signed in todo or found.roots[-1:]
     ]
     return found, done
 
 
+def _state(home: Path, choice: "SenderChoice") -> "Site | None":
+    """Return this site with the state of the chosen sender; None if there is no site yet."""
+    from airgap.admin.senders import to_install
+    from airgap.durable import exists
+    from airgap.site import Site
+
+    return to_install(Site(home), choice.name) if exists(home / "site.json") else None
+
+
 def _show(
     found: "FoundRoots", done: Sequence["Installed"], recalled: list[dict[str, Any]], output: Output
 ) -> None:
+    from airgap.sender_state import DEFAULT_SENDER
+
     newest, site = found.roots[-1], done[-1].site
     value = {
         "version": newest.root.version,
         "fingerprint": newest.fingerprint,
         "site": site,
+        "sender_name": done[-1].sender,
         "fresh": any(item.fresh for item in done),
         "recalled_loaded": recalled,
     }
     verb = "installed" if value["fresh"] else "installed already"
     lines = [f"{verb}: {newest.root.name} of {', '.join(done[-1].owners)}, for site {site}"]
+    if done[-1].sender != DEFAULT_SENDER:
+        lines.append(f"sender: {done[-1].sender}; it may set: {done[-1].names}")
     if (names := _destinations(found)) and site not in names:
         lines.append(f"what is there is for {', '.join(names)}; if that is this site, name it with --site")
     console.show_result(value, lines, output)

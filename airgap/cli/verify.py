@@ -95,10 +95,12 @@ def _check_media(bundles: list[Path], operator: "Operator", output: Output) -> N
 
 def _verify(folders: "BundleLocation", operator: "Operator") -> "VerifiedBundle":
     from airgap.bundle.volumes import has_all_volumes
+    from airgap.carry.choose_sender import operator_for
     from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
     from airgap.carry.verify_recorded import keeper, verify_whole_bundle
 
     if has_all_volumes(folders):
+        operator = operator_for(folders, operator)
         who = keeper(operator.site, operator.now, accept_jump=operator.accept_jump)
         return verify_whole_bundle(
             folders, operator.site, operator.now, operator.jobs, operator.progress, who=who
@@ -114,6 +116,7 @@ def _value(folders: "BundleLocation", bundle: "VerifiedBundle") -> dict[str, Any
         "bundle": str(paths_of(folders)[0]),
         "volumes": [str(path) for path in paths_of(folders)],
         "statement_sha256": bundle.statement_sha256,
+        "sender_name": bundle.sender or None,
         "owners": list(verdict.owners),
         "keys": list(verdict.keyids),
         "threshold": verdict.threshold,
@@ -139,7 +142,8 @@ def _missed(bundle: "VerifiedBundle") -> str:
 
 def _line(bundle: "VerifiedBundle") -> str:
     return (
-        f"good: {bundle.statement.title}, signed by {', '.join(bundle.verdict.owners)}, "
+        f"good: {bundle.statement.title}{console.of_sender(bundle.sender)}, "
+        f"signed by {', '.join(bundle.verdict.owners)}, "
         f"{len(bundle.sizes)} files, {console.size(bundle.statement.total_bytes)}, "
         f"keys: {', '.join(bundle.verdict.signers)}"
         + (", accepted here before" if bundle.repeat else "")

@@ -62,6 +62,8 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
         needed = frozenset(blob.digest for newer in loading.only_for for blob in newer.requires)
         images = nameless(images)
         _refuse_unneeded(target, replace(loading, asked=needed), images)
+    else:
+        loading.check_names(images)
     _refuse_same_name(target, images)
     if isinstance(target, FileTarget):
         return _load_file(target, loading, images)

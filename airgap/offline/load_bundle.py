@@ -16,6 +16,7 @@ from airgap.audit.record import Outcome
 from airgap.bundle.statement import Statement
 from airgap.bundle.volumes import BundleLocation
 from airgap.carry.accepted_bundles import AcceptedBundles
+from airgap.carry.choose_sender import site_for
 from airgap.carry.given import opened_base
 from airgap.carry.receipt_copies import RECEIPT_SUFFIX, CopyReceipt, ReceiptCopy
 from airgap.carry.receiver import OlderRule, Receiver
@@ -26,6 +27,7 @@ from airgap.carry.verify_recorded import keep_mark, keeper, opened, refuse_recal
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
+from airgap.offline.allowed_names import name_check
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
@@ -95,21 +97,21 @@ def load_bundle(
     `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
     step back: then the bundle was accepted before, and may be older than the newest one, or expired.
     """
-    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
-    if allow_urls:
-        details["allow_urls"] = True
-    rule = OlderRule.CONTENT if back is None else OlderRule.BACK
-    who = keeper(site, now, accept_jump=accept_jump, older=rule)
+    details: dict[str, object] = {"allow_urls": True} if allow_urls else {}
+    if renamings:
+        details["map"] = [str(renaming) for renaming in renamings]
+    site = site_for(place, site)
+    who = keeper(site, now, accept_jump=accept_jump, older=OlderRule.BACK if back else OlderRule.CONTENT)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
-        if engine := target.describe_engine():
-            attempt.add(engine=engine)
+        attempt.add(**_engine(target))
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
             only_for=() if back is not None else _only_for(bundle, site),
+            check_names=name_check(site, target),
         )  # fmt: skip
         results = tuple(load(target, loading))
         _save(holdings, progress)
@@ -135,6 +137,11 @@ def _opened(
         if opened_bases:
             attempt.add(bases=[base.statement.title for base in opened_bases])
         yield bundle.with_bases(opened_bases), attempt
+
+
+def _engine(target: Target) -> dict[str, object]:
+    engine = target.describe_engine()
+    return {"engine": engine} if engine else {}
 
 
 def _acceptance(

@@ -58,6 +58,8 @@ class Loading:
     jobs: int = 4
     before_names_move: Callable[[], None] = field(default=lambda: None)
     """Called once, after the target was examined and before anything changes there."""
+    check_names: Callable[[Sequence[VerifiedImage]], None] = field(default=lambda _: None)
+    """Raises `PolicyError` if the sender may not set a name; called with the final names."""
     holdings: Holdings = field(default_factory=lambda: Holdings(Path()))
     """The images that were loaded into the target before."""
     renamings: tuple[Renaming, ...] = ()

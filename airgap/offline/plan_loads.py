@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from airgap.bundle.volumes import BundleLocation
 from airgap.carry.accepted_bundles import AcceptedBundles
 from airgap.carry.given import Given, by_stream, examine_all
-from airgap.carry.receiver import Receiver
+from airgap.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class PlannedLoad:
 
 
 def plan_loads(
-    locations: Sequence[BundleLocation], who: Receiver, accepted: AcceptedBundles, *, back: bool
+    locations: Sequence[BundleLocation], site: Site, now: datetime, *, back: bool
 ) -> list[PlannedLoad]:
     """Return the loads in their order. Of each stream, the newest bundle is loaded, and before it, oldest
     first, those that were never accepted here. Those that were accepted before are bases only; in a step
@@ -26,16 +27,16 @@ def plan_loads(
 
     A bundle that is not authentic is loaded alone, in its turn, which refuses and records it.
     """
-    given = list(zip(locations, examine_all(locations, who), strict=True))
+    given = list(zip(locations, examine_all(locations, site, now), strict=True))
     loads: list[PlannedLoad] = []
-    planned: set[str] = set()
-    streams = {bundles[0].statement.stream: bundles for bundles in by_stream([g for _, g in given if g])}
+    planned: set[tuple[str, str]] = set()
+    streams = {bundles[0].stream: bundles for bundles in by_stream([g for _, g in given if g])}
     for location, bundle in given:
         if bundle is None:
             loads.append(PlannedLoad(location))
-        elif (stream := bundle.statement.stream) not in planned:
+        elif (stream := bundle.stream) not in planned:
             planned.add(stream)
-            loads += _plan_stream(streams[stream], accepted, back=back)
+            loads += _plan_stream(streams[stream], AcceptedBundles(bundle.site), back=back)
     return loads
 
 

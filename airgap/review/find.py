@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from airgap.audit.record import CLAIM
 from airgap.audit.report import LedgerEntry, entries
@@ -85,7 +84,7 @@ def fits(what: str, *texts: object) -> bool:
 
 
 def _in_entry(entry: LedgerEntry, site: str, what: str) -> Iterator[Match]:
-    effects = {effect.get("reference"): effect for effect in _effects(entry.details)}
+    effects = {effect.get("reference"): effect for effect in entry.effects}
     images = {image.get("reference"): image for image in entry.images}
     for reference in images | effects:
         image, effect = images.get(reference, {}), effects.get(reference, {})
@@ -142,11 +141,6 @@ def _about_entry(
 
 def _mentioned(what: str, names: Iterable[str]) -> bool:
     return any(what.casefold() in name.casefold() for name in names)
-
-
-def _effects(details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    effects = details.get("effect")
-    return [effect for effect in effects if isinstance(effect, dict)] if isinstance(effects, list) else []
 
 
 def _in_bundle(sealed: Sealed, site: str, what: str) -> Iterator[Match]:

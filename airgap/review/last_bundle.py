@@ -16,7 +16,8 @@ def last_known(site: Site, statement: Statement) -> ImageList | None:
     checked = [
         (place, entry)
         for entry in entries(site.ledger_path, stream=statement.stream)
-        if entry.result in (Outcome.OK, Outcome.PARTIAL)
+        if entry.sender == site.sender
+        and entry.result in (Outcome.OK, Outcome.PARTIAL)
         and (place := _place(entry)) is not None
         and place < (statement.epoch, statement.serial)
     ]

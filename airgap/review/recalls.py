@@ -18,6 +18,21 @@ def newest_recalls(roots: Mapping[int, TrustRoot]) -> Mapping[str, Recall]:
     return {r.statement_sha256: r for r in roots[max(roots)].recalled} if roots else {}
 
 
+def recall_of(
+    load: KeptReceipt, roots: Mapping[int, TrustRoot], sender_roots: Mapping[str, Mapping[int, TrustRoot]]
+) -> Recall | None:
+    """Return the recall of a bundle that was loaded here, by the newest root of its sender. A sender cannot
+    recall the bundles of another one.
+
+    Args:
+        load: The receipt of the load.
+        roots: All versions of the first sender's trust root.
+        sender_roots: The same of the other senders, by name.
+    """
+    own = sender_roots.get(load.sender, {}) if load.sender else roots
+    return newest_recalls(own).get(load.receipt.statement_sha256)
+
+
 def not_replaced(
     statement_sha256: str,
     receipts: Iterable[KeptReceipt],
@@ -113,8 +128,11 @@ def not_replaced_alarm(title: str, recall: Recall, sites: Mapping[str, Collectio
 
 def own_alarms(kept: Kept, site: str) -> Iterator[str]:
     """Yield an alarm for each recalled bundle that is still the newest at a target of this `site`."""
-    own = in_order(answer.receipt for answer in kept.receipts if answer.receipt.site == site)
-    for here in still_loaded(own, newest_recalls(kept.roots).values()):
+    own = [answer for answer in kept.receipts if answer.receipt.site == site]
+    recalls = [
+        recall for answer in own if (recall := recall_of(answer, kept.roots, kept.sender_roots)) is not None
+    ]
+    for here in still_loaded(in_order(answer.receipt for answer in own), recalls):
         yield here.words
 
 

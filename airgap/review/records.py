@@ -4,21 +4,24 @@ Others may be able to write into these folders. A file counts only if it is sign
 in any version of the root that is installed here.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
 
 from airgap.agreement import Evidence
 from airgap.audit.receipt import Receipt
-from airgap.audit.report import LedgerEntry
+from airgap.audit.report import LedgerEntry, entries
 from airgap.bundle.files import Folder, is_absent
 from airgap.bundle.statement import Statement
+from airgap.durable import exists
 from airgap.errors import AirgapError, MediaError, UsageError
 from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.prove_receipt import prove_again
+from airgap.sender_state import SENDERS
 from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from airgap.trust.keys import PublicKey
@@ -57,6 +60,8 @@ class KeptReceipt:
     path: Path
     sha256: str = field(default="", compare=False)
     """The file's SHA-256, in hex."""
+    sender: str = field(default="", compare=False)
+    """The sender of the bundle that was loaded here, by the ledger; empty for the first one."""
 
     @classmethod
     def read(cls, path: Path, roots: Roots = _NO_ROOTS, own: tuple[str, PublicKey] | None = None) -> Self:
@@ -67,8 +72,9 @@ class KeptReceipt:
 
     @property
     def title(self) -> str:
-        """The title of its bundle."""
-        return f"{self.receipt.bundle_stream}-{self.receipt.serial:04d}"
+        """The title of its bundle, after the name of a sender that is not the first one."""
+        title = f"{self.receipt.bundle_stream}-{self.receipt.serial:04d}"
+        return f"{self.sender}/{title}" if self.sender else title
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,8 @@ class Kept:
     """Files that were changed or are not signed. They do not affect the other files."""
     roots: Roots = field(default_factory=dict, compare=False, repr=False)
     """All versions of the trust root that are installed here."""
+    sender_roots: Mapping[str, Roots] = field(default_factory=dict, compare=False, repr=False)
+    """The same of the senders after the first one, by name."""
 
     @classmethod
     def of(cls, site: Site) -> Self:
@@ -99,14 +107,16 @@ class Kept:
                 sealed.append(Sealed.read(path, roots))
             except AirgapError as error:
                 unreadable[path] = error
+        senders = _loaded_senders(site)
         for path in site.kept_receipts():
             try:
-                receipts.append(KeptReceipt.read(path, roots, own))
+                read = KeptReceipt.read(path, roots, own)
+                receipts.append(replace(read, sender=senders.get(read.sha256, "")))
             except AirgapError as error:
                 unreadable[path] = error
         sealed.sort(key=lambda bundle: (bundle.statement.created, bundle.statement.title))
         receipts.sort(key=lambda answer: (answer.receipt.time, str(answer.path)))
-        return cls(tuple(sealed), tuple(receipts), unreadable, roots)
+        return cls(tuple(sealed), tuple(receipts), unreadable, roots, _sender_roots(site))
 
     def find(self, stream: str, serial: int, statement_sha256: str) -> Sealed | None:
         """Return the bundle of a receipt, if it was sealed here with the same statement; else None."""
@@ -141,6 +151,24 @@ class Kept:
                 line = f"a receipt of {entry.title} is missing: {path} (line {entry.seq} of the ledger)"
                 missing[Path(path)] = line
         return missing
+
+
+def _loaded_senders(site: Site) -> dict[str, str]:
+    """Return the senders of the loads here, by the SHA-256 of the receipt. A receipt does not name it."""
+    if not exists(site.home / SENDERS):
+        return {}
+    with contextlib.suppress(AirgapError):  # a ledger that cannot be read is reported elsewhere
+        loads = entries(site.ledger_path, event="load")
+        return {str(load.details.get("receipt_sha256")): load.sender for load in loads}
+    return {}
+
+
+def _sender_roots(site: Site) -> dict[str, Roots]:
+    roots: dict[str, Roots] = {}
+    for name in site.other_senders():
+        with contextlib.suppress(AirgapError):  # reported by the comparison with the ledger
+            roots[name] = site.from_sender(name).root_versions()
+    return roots
 
 
 def read_file(path: Path) -> bytes:

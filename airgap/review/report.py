@@ -11,7 +11,7 @@ from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
 from airgap.review.export import medium_name, statement_of
 from airgap.review.media import LostMedium, lost_media, media_of
-from airgap.review.recalls import newest_recalls
+from airgap.review.recalls import recall_of
 from airgap.review.records import Kept, KeptReceipt
 from airgap.review.transfers import Review, Transfer, TransferState, review
 from airgap.review.witness import check_witnessed
@@ -52,7 +52,15 @@ class Report:
 
     def recall_of(self, load: KeptReceipt) -> Recall | None:
         """Return the recall of the bundle that was loaded, if the newest trust root here has one."""
-        return newest_recalls(self.roots).get(load.receipt.statement_sha256)
+        return recall_of(load, self.roots, self.sender_roots)
+
+    sender_roots: Mapping[str, Mapping[int, TrustRoot]] = field(default_factory=dict, hash=False)
+    """The same of the senders after the first one, by name."""
+
+    def root_of(self, load: KeptReceipt) -> TrustRoot | None:
+        """Return the trust root under which a bundle was verified here; None if it is not installed."""
+        roots = self.sender_roots.get(load.sender, {}) if load.sender else self.roots
+        return roots.get(load.receipt.root_version)
 
     @property
     def period(self) -> tuple[LedgerEntry, ...]:
@@ -107,8 +115,8 @@ def make_report(
     missing = kept.missing_receipts(found).values()
     return Report(
         site=site.name, time=now, ledger=state, witnesses=witnesses, entries=found, since=since,
-        roots=kept.roots, review=review(kept, site.name, now, overdue_after, missing),
-        lost=lost_media(found, kept.receipts),
+        roots=kept.roots, sender_roots=kept.sender_roots, lost=lost_media(found, kept.receipts),
+        review=review(kept, site.name, now, overdue_after, missing),
     )  # fmt: skip
 
 

@@ -183,8 +183,16 @@ def review(
     transfers = _with_recalls(transfers, kept)
     alarms += (line for transfer in transfers for line in _recall_alarms(transfer))
     alarms += [*own_alarms(kept, site), *contradictions(kept)]
-    loads = tuple(answer for answer in kept.receipts if answer.receipt.site == site)
+    loads = _by_sender(answer for answer in kept.receipts if answer.receipt.site == site)
     return Review(tuple(transfers), loads, tuple(dict.fromkeys(alarms)))
+
+
+def _by_sender(loads: Iterable[KeptReceipt]) -> tuple[KeptReceipt, ...]:
+    """Return the loads by sender and stream if there are several senders, else by time."""
+    by_time = tuple(loads)
+    if not any(load.sender for load in by_time):
+        return by_time
+    return tuple(sorted(by_time, key=lambda load: (load.sender, load.receipt.bundle_stream)))
 
 
 def _with_recalls(transfers: Sequence[Transfer], kept: Kept) -> list[Transfer]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
@@ -19,6 +19,9 @@ from tests.support.cut import make_sites
 from tests.support.harms import IMAGES
 from tests.support.images import Image, simple_image, write_layout
 from tests.support.json_schema import faults, schema_for
+
+if TYPE_CHECKING:
+    from tests.cli.sender_support import Load, Vendor
 
 PASSPHRASE = "correct horse"
 
@@ -160,3 +163,29 @@ def bob(gap: Gap, fresh: Side) -> Side:
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> bundles.Gap:
     """The bundle that tables of damage and lies are about."""
     return bundles.make_gap(tmp_path_factory.mktemp("sealed"), images=IMAGES, now=now())
+
+
+@pytest.fixture
+def acme(gap: Gap) -> "Vendor":
+    from tests.cli.sender_support import Vendor
+
+    vendor = Vendor(gap, "acme")
+    gap.offline(*vendor.install, *vendor.names)
+    return vendor
+
+
+@pytest.fixture
+def volt(gap: Gap) -> "Vendor":
+    from tests.cli.sender_support import Vendor
+
+    vendor = Vendor(gap, "volt")
+    gap.offline(*vendor.install, *vendor.names)
+    return vendor
+
+
+@pytest.fixture
+def load(gap: Gap) -> "Load":
+    def run(bundle: Path, *words: object, code: int = 0) -> Done:
+        return gap.offline("load", bundle, "--to", f"oci:{gap.folder / 'target'}", *words, code=code)
+
+    return run

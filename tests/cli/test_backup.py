@@ -145,7 +145,7 @@ HOSTILE = {
     "a name that leaves the home": ("../evil", 5),
     "an absolute name": ("/evil", 5),
     "a hidden file": (".evil", 5),
-    "too deep": ("a/b/c/d/e", 5),
+    "too deep": ("a/b/c/d/e/f", 5),
     "too large": ("site.json", 65 << 20),
 }
 

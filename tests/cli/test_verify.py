@@ -62,14 +62,17 @@ def test_inspect_shows_an_unknown_bundle_and_says_that_nobody_vouches(gap: Gap, 
     fresh.home.with_name("other").mkdir()
     other = Side(fresh.home.with_name("other"), fresh.capture)
     other("init", "--owner", "mallory", "--site", "elsewhere")
-    for side, reason in ((fresh, "no trust root is installed here"), (other, "not signed by a key that has")):
+    for side, reason, options in (
+        (fresh, "no trust root is installed here", "--site NAME"),
+        (other, "not signed by a key that has", "--sender NAME --names PATTERN"),
+    ):
         done = side("inspect", bundle, code=13)
         assert done.out.startswith("NOBODY VOUCHES FOR THIS BUNDLE")
         assert "example.com/api:1" in done.out
         assert "signed by" not in done.out
         assert fingerprint not in done.out + done.err  # it must come by another way
         assert f"error: {reason}" in done.err
-        assert f"airgap trust install {bundle} --site NAME" in done.err
+        assert f"airgap trust install {bundle} {options}`" in done.err
         shown = side("inspect", bundle, "--json", code=13).json
         assert (shown["vouched"], shown["owners"], shown["keys"]) == (False, [], [])
         assert shown["error"]["exit_code"] == 13

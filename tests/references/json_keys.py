@@ -155,6 +155,10 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "root": (TEXT, "the Merkle root of the ledger"),
     "root_version": (NUMBER, "the version of the trust root that was used"),
     "sealed": (TIME, "when the bundle was sealed"),
+    "sender_name": (
+        optional(TEXT),
+        "the name of the sender at this site; null if it has only one, or nobody vouches",
+    ),
     "sender": (optional(TEXT), "the site that sealed the bundle"),
     "sent": ({}, "the bundles that were sealed here"),
     "sealed_here": (FLAG, "whether the bundle was sealed at this site"),

@@ -21,7 +21,7 @@ from tests.references.json_keys import (
 )
 
 
-def value(names: str, **own: Schema) -> Schema:
+def value(names: str, /, **own: Schema) -> Schema:
     """The schema of an object that has the keys `names`, and those in `own` with a schema of their own."""
     keys = [*names.split(), *(name for name in own if name not in names.split())]
     properties = {}
@@ -70,11 +70,11 @@ RECEIPT = {
     "images": items(value("reference digest verdict before after reason", error=ERROR_TEXT)),
     "step_back": meaning("the step back, or null", optional(value("reason epoch serial statement_sha256"))),
 }
-RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back", **PROOF)
+RECEIVED = value("bundle volumes statement_sha256 sender_name bytes blobs_written read_back", **PROOF)
 RECALLED_LOADED = items(value("statement_sha256 reason target references", bundle=TITLE))
 RECALL_REASON = meaning("why the bundle is recalled; null if it is not", optional(TEXT))
 LOADED = value(
-    "bundle target engine statement_sha256 receipt content_from",
+    "bundle target engine statement_sha256 sender_name receipt content_from",
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
@@ -87,7 +87,7 @@ LOST = value(
 CHANGED_KEYS = "version installed path fingerprint changes signed_by signers wants who warning"
 CHANGED = value(CHANGED_KEYS)
 VERIFIED = value(
-    "bundle volumes statement_sha256 owners keys threshold files bytes repeat missed hollow",
+    "bundle volumes statement_sha256 sender_name owners keys threshold files bytes repeat missed hollow",
     requires=REQUIRES,
 )
 ON_MEDIUM = value(
@@ -99,6 +99,19 @@ KIT = {
     "kit": meaning("the folder of the kit", TEXT),
     "version": meaning("the version of the airgap in it", TEXT),
 }
+SENDER = meaning("the name of the sender", TEXT)
+RULES = meaning(
+    "the names that the sender may set; null if it may set every name",
+    optional(
+        items(
+            value(
+                "",
+                names=meaning("the patterns of names", items(TEXT)),
+                target=meaning("the target that the rule is for; null for all", optional(TEXT)),
+            )
+        )
+    ),
+)
 KEY_NAMES = "owner algorithm keyid"
 
 OUTPUTS: Mapping[str, Schema] = {
@@ -138,7 +151,7 @@ OUTPUTS: Mapping[str, Schema] = {
     "sign": value("bundle statement_sha256 owners wanted fresh"),
     "inspect": value(
         "bundle stream serial epoch created expires destinations transfer sender tool_version statement_sha256 "
-        "owners keys threshold root_version bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
+        "owners keys threshold root_version sender_name bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
         requires=REQUIRES, images=items(value("reference as kind digest platforms source")), recalled=RECALL_REASON,
         volumes=meaning("the number of volumes", NUMBER),
     ),
@@ -192,7 +205,24 @@ OUTPUTS: Mapping[str, Schema] = {
             "the bundles that must not be used", items(value("statement_sha256 stream epoch serial reason time"))
         ),
     ),
-    "trust install": value("version site fresh", recalled_loaded=RECALLED_LOADED, fingerprint=meaning("the SHA-256 of the trust root", TEXT)),
+    "trust install": value(
+        "version site fresh", recalled_loaded=RECALLED_LOADED, sender_name=SENDER,
+        fingerprint=meaning("the SHA-256 of the trust root", TEXT),
+    ),
+    "trust list": value(
+        "",
+        senders=meaning("the senders, the first one first", items(value(
+            "version epoch expires", sender_name=SENDER, rules=RULES,
+            first=meaning("whether it is the first sender, whose files are in the site's own folder", FLAG),
+            fingerprint=meaning("the SHA-256 of the trust root", TEXT),
+            streams=meaning(
+                "the newest bundle of each stream that was accepted",
+                items(value("stream serial epoch statement_sha256")),
+            ),
+        ))),
+    ),
+    "trust allow": value("", sender_name=SENDER, rules=RULES),
+    "trust remove-sender": value("", sender_name=SENDER),
     **dict.fromkeys(
         (f"trust {word}" for word in ["add", "add-site", "remove", "revoke", "rotate", "threshold", "sign", "epoch"]), CHANGED
     ),

@@ -166,7 +166,7 @@ def _answer(answer: KeptReceipt, transfer: Transfer) -> tuple[object, ...]:
 def loaded_card(load: KeptReceipt, entries: Sequence[LedgerEntry], report: Report) -> Html:
     """Return the card of a load here. `entries` are those about its bundle."""
     receipt = load.receipt
-    root = report.roots.get(receipt.root_version)
+    root = report.root_of(load)
     done = next((e for e in entries if e.details.get("receipt_sha256") == load.sha256), None)
     details = done.details if done else {}
     platforms = {

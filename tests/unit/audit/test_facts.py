@@ -52,6 +52,9 @@ def filled(ledger):
     ledger.append("trust-change", "note", root_version=2, fingerprint="f2")
     end(ledger, "trust-change", LedgerError("no"), root_version=3, fingerprint="f3")
     ledger.append("load", "begin")
+    vendor = Ledger(ledger.path, site="plant-7", clock=ledger._clock, about={"sender": "vendor"})
+    end(vendor, "trust-change", root_version=1, fingerprint="v1", settings={"version": 1, "name": "vendor"})
+    end(vendor, "load", accepted=place(9))
 
 
 def test_the_highest_places_the_roots_and_the_time(ledger):
@@ -65,7 +68,33 @@ def test_the_highest_places_the_roots_and_the_time(ledger):
     assert list(facts.begun.values()) == ["load"]
 
 
-@pytest.mark.parametrize("lines", range(1, 22, 3))
+def test_senders_are_kept_apart_and_a_removed_one_keeps_its_marks(ledger):
+    filled(ledger)
+    facts = read_facts(ledger.path)
+    vendor = facts.of("vendor")
+    assert facts.received["edge"].serial == 4
+    assert vendor.received == {"edge": Mark(1, 9, "a" * 64)}
+    assert vendor.roots == {1: "v1"}
+    assert json.loads(vendor.settings)["name"] == "vendor"
+    end(ledger, "trust-change", sender="vendor", removed=True)
+    removed = read_facts(ledger.path).of("vendor")
+    assert (removed.removed, removed.settings, removed.received) == (True, "", vendor.received)
+    end(ledger, "trust-change", LedgerError("no"), sender="vendor", root_version=1, fingerprint="v1")
+    assert read_facts(ledger.path).of("vendor").removed
+    end(ledger, "trust-change", sender="vendor", root_version=1, fingerprint="v1")
+    assert not read_facts(ledger.path).of("vendor").removed
+
+
+def test_a_summary_of_an_older_version_has_no_senders(ledger):
+    filled(ledger)
+    facts = read_facts(ledger.path)
+    fields = json.loads(facts.to_bytes())
+    older = {key: fields[key] for key in fields if key not in ("senders", "settings", "removed")}
+    read = LedgerFacts.parse(json.dumps(older).encode())
+    assert (read.roots, read.received, read.senders) == (facts.roots, facts.received, {})
+
+
+@pytest.mark.parametrize("lines", range(1, 26, 3))
 def test_in_two_parts_it_is_the_same(ledger, lines):
     filled(ledger)
     whole = ledger.path.read_bytes()
@@ -154,6 +183,9 @@ def test_what_is_no_place_is_none(ledger, details):
         ("roots", []),
         ("received", {"edge": {"epoch": 1}}),
         ("more", 1),
+        ("senders", []),
+        ("senders", {"vendor": {"roots": {}}}),
+        ("removed", 1),
         ("begun", 3),
     ],
 )

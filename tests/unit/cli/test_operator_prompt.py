@@ -95,7 +95,7 @@ def test_who_is_asked(monkeypatch):
 
 def received(*paths: str, written: int = 0, proof: OnMedia = UNREAD) -> Received:
     statement = SimpleNamespace(title=TITLE, total_bytes=8_500_000)
-    bundle = SimpleNamespace(statement=statement, statement_sha256="ab" * 32)
+    bundle = SimpleNamespace(statement=statement, statement_sha256="ab" * 32, sender="")
     return Received(bundle, tuple(map(Path, paths)), written, proof)  # type: ignore[arg-type]
 
 
@@ -153,6 +153,7 @@ def test_what_a_copy_tells_machines():
         "bundle": "a/s.v1",
         "volumes": ["a/s.v1", "b/s.v2"],
         "statement_sha256": "ab" * 32,
+        "sender_name": None,
         "bytes": 8_500_000,
         "blobs_written": 2,
         "media": [STICK.record() | {"read": True}],
