@@ -35,6 +35,7 @@
     │   │   └ SparseIndexError      the endpoint rejects an index whose manifests it lacks
     │   └ UnavailableError          the same call may succeed later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
+    │   └ MissingBaseError
     ├ TransportError           20   SSH failed
     │   └ LinkError                 the connection failed or was lost
     ├ DriftError               21   a target has other images than were loaded into it
@@ -45,7 +46,7 @@ A code belongs to the class; docs/exit-codes.md has the table.
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from airgap.durable import LOCKS_HINT, NO_LOCKS
@@ -339,6 +340,16 @@ class IncompleteError(AirgapError):
     """An unfinished bundle, a missing volume or a missing base."""
 
     exit_code = 19
+
+
+class MissingBaseError(IncompleteError):
+    """Layers that a delta leaves out are not there."""
+
+    def __init__(self, what: str, missing: Sequence[object], *, subject: object, hint: str) -> None:
+        self.missing = tuple(map(str, missing))
+        """The digests of the layers."""
+        want = ", ".join(self.missing[:3]) + (", …" if self.missing[3:] else "")
+        super().__init__(what, subject=subject, want=want, hint=hint)
 
 
 class TransportError(AirgapError):

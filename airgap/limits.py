@@ -30,6 +30,9 @@ MAX_SERIAL_RISE = 1_000
 MAX_FIRST_SERIAL = 1_000_000
 """The serial of the first bundle that a site accepts in a stream."""
 
+MAX_DELTA_BASES = 1_000
+"""Receipts and bundles that a delta builds on: as many as one command imports receipts."""
+
 # -- archives
 
 MAX_TAR_ENTRIES = 1_000_000

@@ -30,7 +30,7 @@ from airgap.audit.facts import AcceptedRecords, Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.locks import alone_in, lock
-from airgap.bundle.statement import STREAM_GRAMMAR
+from airgap.bundle.stream_name import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import AirgapError, KeyFileError, MediaError, NoTrustRootError, TrustError, UsageError
 from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES

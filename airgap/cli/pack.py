@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import complete, console
+from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
     BaseChoice,
@@ -166,6 +167,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
         "requires": console.requires_value(statement),
+        "builds_on": builds_on_value(statement.bases),
         "images": [
             {
                 "reference": str(image.name),
@@ -195,6 +197,7 @@ def _lines(packed: "PackedBundle") -> list[str | Table]:
         *console.bundle_lines(verb, statement.title, packed.paths, total),
         *_repacked_lines(statement),
         *console.requires_lines(statement),
+        *builds_on_lines(statement.bases),
         *unknown_lines(packed.unknown),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import console
+from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.opening import compare_site
 from airgap.cli.options import (
     AllowSystemDisk,
@@ -62,6 +63,7 @@ def run(
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
     lines = _lines(value) + platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
+    lines += builds_on_lines(plan.bases.stated if value["builds_on"] else ())
     lines += unknown_lines(plan.unknown)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
     console.show_partial_result(value, lines, output, [refused] if refused else [])
@@ -146,6 +148,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
             }
             for base in plan.bases.sites
         ],
+        "builds_on": builds_on_value(plan.bases.stated if plan.left_out_bytes else ()),
         "attachments_unknown": unknown_value(plan.unknown),
     }
 

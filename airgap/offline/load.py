@@ -23,6 +23,7 @@ from airgap.errors import (
     EndpointError,
     IncompleteError,
     MediaError,
+    MissingBaseError,
     MissingContentError,
     PolicyError,
     RollbackError,
@@ -212,10 +213,10 @@ def _same_name_error(target: Target, image: VerifiedImage, other: object) -> Usa
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
     for result in todo:
         if missing := loader.missing(result.image):
-            raise IncompleteError(
+            raise MissingBaseError(
                 "the base is not at the target",
+                [blob.digest for blob in missing],
                 subject=f"{target}: {result.image.name}",
-                want=", ".join(str(blob.digest) for blob in missing[:3]) + (", …" if missing[3:] else ""),
                 hint="name the bundles that it builds on in the same command, or ask the sender for a full "
                 "bundle (airgap pack --full); nothing was changed",
             )

@@ -29,6 +29,7 @@ from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
+from airgap.offline.missing_base import explained
 from airgap.offline.rename import Renaming
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
@@ -111,7 +112,8 @@ def load_bundle(
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
             only_for=() if back is not None else _only_for(bundle, site),
         )  # fmt: skip
-        results = tuple(load(target, loading))
+        with explained(bundle.statement, site, target.name):
+            results = tuple(load(target, loading))
         _save(holdings, progress)
         step_back = step_back_of(bundle, back)
         give_reason(results, step_back, bundle.statement.stream)

@@ -20,6 +20,7 @@ from airgap.carry.verify_recorded import (
 )
 from airgap.errors import AirgapError
 from airgap.offline.bundle_source import BundleSource
+from airgap.offline.missing_base import explained
 
 
 @contextlib.contextmanager
@@ -50,7 +51,9 @@ def served(places: Sequence[BundleLocation], operator: Operator) -> Iterator[lis
             sources[id(bundle)] = BundleSource(verify(folder, receivers[bundle.mark]))
         newest = {id(bundles[-1]) for bundles in by_stream(given)}
         for number in newest:
-            sources[number].build_on(list(sources.values()))
+            source = sources[number]
+            with explained(source.bundle.statement, operator.site, None):
+                source.build_on(list(sources.values()))
         _accept(given, sources, operator)
         _note_bases([bundle for bundle in given if id(bundle) not in newest], given, operator)
         yield [sources[id(bundle)] if id(bundle) in newest else None for bundle in given]

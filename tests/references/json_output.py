@@ -13,6 +13,7 @@ from tests.references.json_keys import (
     KEYS,
     NUMBER,
     TEXT,
+    TIME,
     Schema,
     items,
     mapping,
@@ -52,6 +53,11 @@ ERROR_TEXT = meaning("why the image failed", optional(TEXT))
 TITLE = meaning("the title of the bundle, as in stack-0001", TEXT)
 UNKNOWN = items(value("reference reason"))
 REQUIRES = value("count bytes")
+BUILDS_ON = items(value(
+    "title epoch receipt_sha256",
+    site=meaning("the site of the receipt; null for a bundle that every destination is assumed to have", optional(TEXT)),
+    time=meaning("the time of the receipt, or null", optional(TIME)),
+))  # fmt: skip
 CHOSEN = "left_out platforms_by_default notes"
 MEDIUM = mapping()
 ENTRY = value(
@@ -115,11 +121,11 @@ OUTPUTS: Mapping[str, Schema] = {
         "name exports blobs bytes spared_bytes free",
         images=items(value(f"reference as digest platforms blobs bytes {CHOSEN}")),
         site_bases=items(value("site bases spared_bytes saved_without")),
-        attachments_unknown=UNKNOWN, error=NULLABLE_ERROR, **PROOF,
+        attachments_unknown=UNKNOWN, builds_on=BUILDS_ON, error=NULLABLE_ERROR, **PROOF,
         volumes=meaning("the number of volumes; null if the bundle does not fit", optional(NUMBER)),
     ),
     "pack": value(
-        "bundle volumes stream serial statement_sha256 bytes files fresh read_back", requires=REQUIRES,
+        "bundle volumes stream serial statement_sha256 bytes files fresh read_back", requires=REQUIRES, builds_on=BUILDS_ON,
         images=items(value(f"reference digest platforms {CHOSEN}")), attachments_unknown=UNKNOWN,
         error=NULLABLE_ERROR, **PROOF,
     ),
@@ -127,7 +133,7 @@ OUTPUTS: Mapping[str, Schema] = {
     "inspect": value(
         "bundle stream serial epoch created expires destinations transfer sender tool_version statement_sha256 "
         "owners keys threshold root_version bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
-        requires=REQUIRES, images=items(value("reference as kind digest platforms source")),
+        requires=REQUIRES, builds_on=BUILDS_ON, images=items(value("reference as kind digest platforms source")),
         volumes=meaning("the number of volumes", NUMBER),
     ),
     "diff": value(
