@@ -25,6 +25,7 @@
     │   └ ExpiredError              … or one outside its validity period
     ├ DestinationError         15   a bundle for another site
     ├ PolicyError              16   a rule of the operator forbids the operation
+    │   └ WithheldError             another image failed, and the operator wants all or none
     ├ LedgerError              17   the audit ledger cannot be written or is broken
     ├ EndpointError            18   a registry or an engine failed or refused
     │   ├ NotFoundError
@@ -292,6 +293,10 @@ class PolicyError(AirgapError):
     """A rule of the operator forbids the operation: a tag conflict, a foreign licence, a deny-list."""
 
     exit_code = 16
+
+
+class WithheldError(PolicyError):
+    """An image that is at the target and gets no name, because another one failed."""
 
 
 class LedgerError(AirgapError):

@@ -35,7 +35,7 @@ from airgap.cli.options import (
     To,
 )
 from airgap.cli.tables import Table
-from airgap.errors import AirgapError, InterruptError, UsageError
+from airgap.errors import AirgapError, InterruptError, UsageError, WithheldError
 from airgap.limits import MAX_REASON_CHARACTERS
 
 if TYPE_CHECKING:
@@ -61,6 +61,13 @@ AllowUrls = Annotated[
     typer.Option(
         "--allow-urls",
         help="Load images with foreign layers, although tools may request the addresses in them.",
+    ),
+]
+AllOrNothing = Annotated[
+    bool,
+    typer.Option(
+        "--all-or-nothing",
+        help="Move no name before every image of the bundle is at the target and checked.",
     ),
 ]
 Pin = Annotated[
@@ -91,6 +98,7 @@ def run(
     renamings: Map = None,
     pin: Pin = None,
     allow_urls: AllowUrls = False,
+    all_or_nothing: AllOrNothing = False,
     accept_jump: AcceptJump = False,
     back: Back = False,
     reason: Reason = None,
@@ -117,6 +125,7 @@ def run(
         jobs=jobs,
         renamings=parse_renamings(renamings or ()),
         allow_urls=allow_urls,
+        all_or_nothing=all_or_nothing,
         receipts=receipts,
         back=_checked_reason(reason, back=back),
     )
@@ -137,6 +146,7 @@ class _LoadOptions:
     jobs: int
     renamings: "tuple[Renaming, ...]"
     allow_urls: bool
+    all_or_nothing: bool
     receipts: ReceiptCopying
     back: str | None
 
@@ -186,6 +196,7 @@ def _load(
         load.location, operator.site, options.target, operator.now,
         on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
+        all_or_nothing=options.all_or_nothing,
         copy_receipt=options.receipts.copier(medium),
         bases=load.bases, back=options.back,
     )  # fmt: skip
@@ -278,6 +289,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
                 "reference": str(result.image.name),
                 "digest": str(result.image.record.digest),
                 "verdict": str(result.verdict),
+                "moved": result.moved,
                 "reason": result.reason,
                 "before": str(result.before) if result.before else None,
                 "after": str(result.after) if result.after else None,
@@ -299,7 +311,8 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
     reasons = [r for r in report.results if r.reason and r.verdict != Verdict.SKIPPED]
     lines += [f"{result.image.name}: {result.reason}" for result in reasons]
     if len(report.failed) == len(report.results) > 1:  # then stderr has the error of the first only
-        lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
+        own = [r for r in report.failed if not isinstance(r.error, WithheldError)]
+        lines += [f"failed: {r.image.name}: {r.error}" for r in own if len(own) > 1]
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
     return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]
@@ -329,8 +342,10 @@ def _verdict(result: "LoadedImage") -> str:
             return f"skipped: {result.reason}"
         case Verdict.FAILED if result.error:
             return f"failed: {result.error.what}"
+        case Verdict.LOADED if result.moved:
+            return "moved"
         case verdict:
-            return str(verdict)
+            return f"{verdict}, moved" if result.moved else str(verdict)
 
 
 def _before(result: "LoadedImage", kind: str) -> str:

@@ -199,6 +199,10 @@ class ContentTarget(_Target):
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """Point the name of `reference` at the document: the commit point of one image."""
 
+    def untag(self, reference: ImageReference) -> bool:  # noqa: ARG002
+        """Remove a name; return False if the target does not support that."""
+        return False
+
 
 class RegistryTarget(ContentTarget):
     """A content target with repositories, which can share blobs, and with lists of referrers: a registry."""

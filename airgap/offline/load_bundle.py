@@ -24,7 +24,7 @@ from airgap.carry.rollback import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
-from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
+from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, WithheldError
 from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
@@ -57,16 +57,18 @@ class LoadReport:
         """None if all images were loaded; the first image's error if all failed; else a `PartialError`. For
         damaged content, the hint says how to repair it, because loading again would not help.
         """
-        failed = self.failed
+        failed = [result for result in self.failed if not isinstance(result.error, WithheldError)]
         reasons = {str(result.image.name): result.error for result in failed if result.error is not None}
         damaged = [error for error in reasons.values() if isinstance(error, IntegrityError)]
-        if not failed or len(failed) == len(self.results):
+        if not failed or len(failed) == len(self.results) or (len(failed) == 1 and len(self.failed) > 1):
             for error in damaged:
                 error.hint = error.hint or REPAIR_HINT
             return failed[0].error if failed else None
-        hint = "see the reasons above; run the same command again for the rest"
+        withheld = len(failed) < len(self.failed)
+        rest = "no name was moved" if withheld else "run the same command again for the rest"
+        hint = f"see the reasons above; {rest}"
         if damaged:
-            hint = f"{REPAIR_HINT}; then run the same command again for the rest"
+            hint = f"{REPAIR_HINT}; then run the same command again{'' if withheld else ' for the rest'}"
         return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
     def as_remote(self) -> LoadedThere:
@@ -86,6 +88,7 @@ def load_bundle(
     on_conflict: ConflictRule = ConflictRule.REPLACE,
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
+    all_or_nothing: bool = False,
     accept_jump: bool = False,
     copy_receipt: CopyReceipt | None = None,
     bases: Sequence[BundleLocation] = (),
@@ -99,6 +102,8 @@ def load_bundle(
     details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
     if allow_urls:
         details["allow_urls"] = True
+    if all_or_nothing:
+        details["all_or_nothing"] = True
     rule = OlderRule.CONTENT if back is None else OlderRule.BACK
     who = keeper(site, now, accept_jump=accept_jump, older=rule)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
@@ -110,6 +115,7 @@ def load_bundle(
         loading = Loading(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
+            all_or_nothing=all_or_nothing,
             only_for=() if back is not None else _only_for(bundle, site),
         )  # fmt: skip
         with explained(bundle.statement, site, target.name):

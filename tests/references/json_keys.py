@@ -115,6 +115,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "message": (TEXT, "the error in one line"),
     "missed": (NUMBER, "the number of earlier bundles that never arrived here"),
     "missing": (items(TEXT), "the destinations that have confirmed neither this bundle nor a later one"),
+    "moved": (FLAG, "whether the name meant another image at the target before"),
     "name": (TEXT, "the name in the manifest"),
     "new_bytes": (optional(NUMBER), "bytes that only the second bundle has; null unless both are bundles"),
     "notes": (items(TEXT), "remarks for people"),

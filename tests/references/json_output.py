@@ -79,7 +79,7 @@ RECEIPT = {
 RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back", **PROOF)
 LOADED = value(
     "bundle target engine statement_sha256 receipt content_from",
-    images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
+    images=items(value("reference digest verdict moved reason before after digest_kind", error=ERROR_TEXT)),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
 CHANGED = value("version installed path fingerprint changes signed_by signers wants who warning")
