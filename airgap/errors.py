@@ -48,7 +48,7 @@ A code belongs to the class; docs/exit-codes.md has the table.
 import errno
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from airgap.durable import LOCKS_HINT, NO_LOCKS
 from airgap.hiding import hide
@@ -221,6 +221,15 @@ class IntegrityError(AirgapError):
     """Bytes differ from what was signed."""
 
     exit_code = 12
+    parts: "tuple[IntegrityError, ...]" = ()
+    """The single errors, if this one stands for several."""
+
+    @classmethod
+    def of_several(cls, parts: "Sequence[IntegrityError]", what: str, *, subject: object, got: str) -> Self:
+        """Return one error for several of the same step, with the first hint that one of them has."""
+        error = cls(what, subject=subject, got=got, hint=next((e.hint for e in parts if e.hint), None))
+        error.parts = tuple(parts)
+        return error
 
 
 class DigestMismatchError(IntegrityError):
@@ -350,11 +359,16 @@ class IncompleteError(AirgapError):
 class MissingBaseError(IncompleteError):
     """Layers that a delta leaves out are not there."""
 
-    def __init__(self, what: str, missing: Sequence[object], *, subject: object, hint: str) -> None:
-        self.missing = tuple(map(str, missing))
-        """The digests of the layers."""
-        want = ", ".join(self.missing[:3]) + (", …" if self.missing[3:] else "")
-        super().__init__(what, subject=subject, want=want, hint=hint)
+    missing: tuple[str, ...] = ()
+    """The digests of the layers."""
+
+    @classmethod
+    def of_layers(cls, missing: Sequence[object], what: str, *, subject: object, hint: str) -> Self:
+        """Return the error for the layers with these digests."""
+        want = ", ".join(map(str, missing[:3])) + (", …" if missing[3:] else "")
+        error = cls(what, subject=subject, want=want, hint=hint)
+        error.missing = tuple(map(str, missing))
+        return error
 
 
 class TransportError(AirgapError):

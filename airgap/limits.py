@@ -33,6 +33,9 @@ MAX_FIRST_SERIAL = 1_000_000
 MAX_DELTA_BASES = 1_000
 """Receipts and bundles that a delta builds on: as many as one command imports receipts."""
 
+MAX_LISTED_ERRORS = 100
+"""Wrong files of a bundle that are listed one by one; the others are counted."""
+
 # -- archives
 
 MAX_TAR_ENTRIES = 1_000_000

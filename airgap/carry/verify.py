@@ -18,7 +18,7 @@ read: by `CheckedBundle.open_blob` for one blob, and by `verify_content` for all
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -297,14 +297,26 @@ def check_files(
             raise UnlistedContentError(
                 "too many files", subject=folder.path, want=f"at most {MAX_BUNDLE_FILES:,}"
             )
-    for name in sorted(set(sizes) - expected):
-        raise unlisted("file", folder.where(name))
-    for name in sorted(expected - set(sizes)):
-        raise MissingContentError("missing file", subject=folder.where(name))
+    _refuse_other_files(folder, sorted(set(sizes) - expected), sorted(expected - set(sizes)))
     for name, sig in loose.items():
         if sizes[name] != len(sig) or folder.read(name, len(sig)) != sig:
             raise DigestMismatchError("not the signature in the envelope", subject=folder.where(name))
     return {name: sizes[name] for name in statement.subjects}
+
+
+def _refuse_other_files(folder: Files, extra: Sequence[str], absent: Sequence[str]) -> None:
+    """Raise an error for files that the statement does not list, or that are absent. If there are several,
+    the error has all of them.
+    """
+    wrong: list[IntegrityError] = [unlisted("file", folder.where(name)) for name in extra]
+    wrong += [MissingContentError("missing file", subject=folder.where(name)) for name in absent]
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        kinds = ((len(extra), "unlisted"), (len(absent), "missing"))
+        got = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+        what = "the files are not those that the statement lists"
+        raise type(wrong[0]).of_several(wrong, what, subject=folder.path, got=got)
 
 
 def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:

@@ -133,4 +133,4 @@ def _read(volumes: VolumeSet, operator: Operator, passing: VolumePass) -> None:
     total = sum(part.size for _, part in volumes.parts.values() if part.volume in volumes.folders)
     with operator.progress.phase(f"verifying volume {names} of {volumes.table.cut.of}", total) as advance:
         wrong = passing.read(volumes, operator.jobs, advance)
-    raise_wrong(wrong, volumes.path, operator.progress)
+    raise_wrong(wrong, volumes.path)

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
+from airgap.cli.error_parts import part_lines, wrong_value
 from airgap.cli.options import Output, TableOutput
 from airgap.cli.tables import Table
-from airgap.errors import AirgapError, PartialError, TrustError, printable
+from airgap.errors import AirgapError, IntegrityError, PartialError, TrustError, printable
 from airgap.hiding import hide
 from airgap.oci.digest import Advance
 from airgap.progress import Progress, Silent
@@ -145,9 +146,8 @@ def show_error(error: AirgapError, *, debug: bool) -> None:
     """Write an error and its hint to stderr; with `debug`, also the traceback."""
     if debug:
         say(trace(error))
-    if isinstance(error, PartialError):
-        for name, reason in error.failures.items():
-            say(printable(f"failed: {name}: {reason}") + "\n")
+    for line in part_lines(error):
+        say(printable(line) + "\n")
     say(f"error: {error}\n")
     if error.hint:
         say(f"hint: {printable(error.hint)}\n")
@@ -179,6 +179,8 @@ def error_value(error: AirgapError) -> dict[str, Any]:
         "hint": error.hint,
         "exit_code": error.exit_code,
     }
+    if isinstance(error, IntegrityError):
+        value |= wrong_value(error)
     if isinstance(error, PartialError):
         value["failures"] = {name: error_value(reason) for name, reason in error.failures.items()}
     return value

@@ -36,9 +36,9 @@ class BundleSource(NamedSource):
             in_other = [digest for digest in left_out if digest.path in other.bundle.sizes]
             self._bases |= dict.fromkeys(in_other, other.bundle)
         if missing := [digest for digest in left_out if digest not in self._bases]:
-            raise MissingBaseError(
-                "the bundle leaves out blobs that no served bundle has",
+            raise MissingBaseError.of_layers(
                 missing,
+                "the bundle leaves out blobs that no served bundle has",
                 subject=self.bundle.statement.title,
                 hint="also name the bundles that are its base, or ask the sending side for a full bundle "
                 "(airgap pack --full)",

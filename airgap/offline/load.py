@@ -230,9 +230,9 @@ def _same_name_error(target: Target, image: VerifiedImage, other: object) -> Usa
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
     for result in todo:
         if missing := loader.missing(result.image):
-            raise MissingBaseError(
-                "the base is not at the target",
+            raise MissingBaseError.of_layers(
                 [blob.digest for blob in missing],
+                "the base is not at the target",
                 subject=f"{target}: {result.image.name}",
                 hint="name the bundles that it builds on in the same command, or ask the sender for a full "
                 "bundle (airgap pack --full); nothing was changed",

@@ -102,7 +102,8 @@ def _hint(
             command = f"airgap load {titles} {statement.title} --to {target}"
         return f"what is missing is in what was accepted here before: `{command}`; nothing was changed"
     if titles := ", ".join(dict.fromkeys(base.title for base in own[:_SHOWN])):
-        return f"load {titles} first, or name it in the same command; without it, {_FULL}"
+        how = f"load {titles} first, or name it in the same command" if target else f"also name {titles}"
+        return f"{how}; without it, {_FULL}"
     if statement.bases:
         return f"{_FULL}; if a receipt of this site reaches the sender, the next delta can count on it"
     return f"name the bundles that it builds on in the same command, or {_FULL}"

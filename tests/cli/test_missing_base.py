@@ -70,7 +70,7 @@ def test_the_site_has_lost_its_memory(gap: Gap, receipt: Path) -> None:
 def refused_words(gap: Gap, delta: Path) -> str:
     """The explanation alone: a ledger that somebody changed is refused earlier by the commands."""
     statement = Statement.parse((delta / "statement.json").read_bytes())
-    error = MissingBaseError("x", [Digest.of(BASE.blob)], subject="t", hint="h")
+    error = MissingBaseError.of_layers([Digest.of(BASE.blob)], "x", subject="t", hint="h")
     with pytest.raises(MissingBaseError) as caught, explained(statement, Site(gap.offline.home), "t"):
         raise error
     return str(caught.value)

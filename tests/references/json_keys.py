@@ -196,5 +196,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "where": (TEXT, "the target, medium or host"),
     "who": (items(TEXT), "who can give the missing signatures"),
     "witnesses": (NUMBER, "the number of signed checkpoints that the ledger agrees with"),
+    "wrong": (items(TEXT), "what is wrong with each file or blob of a damaged bundle, at most 100"),
+    "wrong_count": (NUMBER, "the number of all wrong files or blobs of that kind"),
     "written": (TEXT, "the path of the file that was written"),
 }

@@ -47,6 +47,8 @@ def with_optional(schema: Schema, **properties: Schema) -> Schema:
 ERROR = with_optional(
     value("message hint exit_code", kind=meaning("the kind of the error: docs/exit-codes.md", TEXT)),
     failures=meaning(KEYS["failures"][1], mapping()),
+    wrong=meaning(KEYS["wrong"][1], KEYS["wrong"][0]),
+    wrong_count=meaning(KEYS["wrong_count"][1], NUMBER),
 )
 NULLABLE_ERROR = optional(ERROR)
 ERROR_TEXT = meaning("why the image failed", optional(TEXT))

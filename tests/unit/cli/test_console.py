@@ -21,6 +21,7 @@ from airgap.cli.console import (
 from airgap.cli.options import Output, TableOutput
 from airgap.cli.tables import Table
 from airgap.errors import IntegrityError
+from airgap.limits import MAX_LISTED_ERRORS
 from airgap.progress import Silent
 
 
@@ -78,7 +79,21 @@ def test_errors(capsys):
         "message": "wrong\\n: x\\x1b, want 1, got 2",
         "hint": "do\x07",
         "exit_code": 12,
+        "wrong": ["wrong\\n: x\\x1b, want 1, got 2"],
+        "wrong_count": 1,
     }
+
+
+def test_all_parts_of_an_error_up_to_a_limit(capsys):
+    parts = [IntegrityError(f"wrong {number}") for number in range(MAX_LISTED_ERRORS + 2)]
+    parts[1].hint = "repair it"
+    error = IntegrityError.of_several(parts, "damaged", subject="stick", got="102 wrong blobs")
+    value = error_value(error)
+    assert (len(value["wrong"]), value["wrong_count"], value["hint"]) == (100, 102, "repair it")
+    show_error(error, debug=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "wrong: wrong 0"
+    assert lines[-3:] == ["wrong: 2 more", "error: damaged: stick, got 102 wrong blobs", "hint: repair it"]
 
 
 def test_where_an_error_arose(capsys):
