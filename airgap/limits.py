@@ -120,6 +120,11 @@ MAX_RECOGNISED_BELOW = 200
 MAX_EXAMINED_BUNDLES = 20
 """Bundles on a medium whose statements are verified to find the one that is meant."""
 
+# -- waiting
+
+WAIT_NOTE_SECONDS = 3.0
+"""How long an engine or registry may still work on content that it has, before that is reported."""
+
 # -- programs and remote hosts
 
 REMOTE_ANSWER_SECONDS = 60.0

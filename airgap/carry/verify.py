@@ -40,7 +40,7 @@ from airgap.kit.statement import KitStatement
 from airgap.limits import MAX_BUNDLE_FILES, MAX_ENVELOPE_BYTES, MAX_ROOT_STEPS, MAX_STATEMENT_BYTES
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
-from airgap.progress import Progress
+from airgap.progress import Progress, phase_unless
 from airgap.site import Mark
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import SignatureVerdict, check_revocations, check_signatures, check_signatures_so_far
@@ -322,10 +322,12 @@ def _refuse_other_files(folder: Files, extra: Sequence[str], absent: Sequence[st
 def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
     """Do step 10 for every blob of the bundle; return all errors, not only the first."""
     todo = sorted(bundle.blobs.values(), key=lambda blob: -blob.size)
-    with progress.phase("verifying", sum(blob.size for blob in todo)) as advance:
+    wrong: list[IntegrityError] = []
+    with phase_unless(progress, "verifying", sum(blob.size for blob in todo), lambda: wrong) as advance:
 
         def check(blob: Descriptor) -> None:
             with contextlib.closing(bundle.open_blob(blob)) as reader:
                 copy(reader, lambda _: None, advance)
 
-        return errors_of(IntegrityError, run_all(check, todo, jobs))
+        wrong += errors_of(IntegrityError, run_all(check, todo, jobs))
+    return wrong

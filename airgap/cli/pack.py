@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import complete, console
+from airgap.cli import complete, console, progress_output
 from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
@@ -99,7 +99,7 @@ def run(
     stated = parse_transfer(transfer or ())
     choice = choose_manifest(images, name)
     opened, signer = (None, None) if may_set_up(output) else _open(signing)
-    progress = console.make_progress(quiet=output.quiet)
+    progress = progress_output.make_progress(quiet=output.quiet)
     sources = Endpoints(registries, connections=jobs)
     plan = plan_of(choice, sources, progress, base, writing=True)
     if opened is None or signer is None:

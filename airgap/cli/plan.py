@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
 from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.opening import compare_site
 from airgap.cli.options import (
@@ -53,7 +53,7 @@ def run(
     from airgap.online.collect import refuse_partial
 
     compare_site(recording=False)
-    progress = console.make_progress(quiet=output.quiet)
+    progress = progress_output.make_progress(quiet=output.quiet)
     endpoints = Endpoints(registries)
     plan = plan_of(choose_manifest(images, name), endpoints, progress, base)
     refuse_partial(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
 from airgap.cli.options import Bundle, SshAccess, TableOutput
 from airgap.cli.tables import Table
 from airgap.errors import IncompleteError, UsageError
@@ -103,7 +103,7 @@ def run(
         _destination(host, client, _from_here(folders, site, host.address, moment), take) for host in wanted
     ]
     names = [host.address for host in wanted]
-    with _volumes_by_option(), console.host_board(names, quiet=output.quiet) as board:
+    with _volumes_by_option(), progress_output.host_board(names, quiet=output.quiet) as board:
         report = send_bundle(
             folders, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
         )

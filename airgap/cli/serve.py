@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
 from airgap.cli.options import AcceptJump, Output
 from airgap.errors import UsageError
 
@@ -49,7 +49,7 @@ def run(
     from airgap.progress import Silent
 
     clients = _clients(snippets)
-    progress = console.make_progress(quiet=output.quiet)
+    progress = progress_output.make_progress(quiet=output.quiet)
     with contextlib.ExitStack() as stack:
         served = _opened(sources, stack, accept_jump=accept_jump, output=output)
         log = Silent().note if output.quiet else progress.note  # requests are not warnings

@@ -49,6 +49,7 @@ from airgap.offline.loader import (
     confirm_digest,
 )
 from airgap.offline.rename import renamed
+from airgap.progress import phase_unless
 from airgap.workers import run_each
 
 
@@ -120,9 +121,14 @@ def _load_with(
         _refuse_conflicts(todo)
     loading.before_names_move()
     target.sweep()
+
+    def failed() -> bool:
+        return any(result.verdict == FAILED for result in todo)
+
     try:
         if todo:
-            with loading.progress.phase(f"loading into {target.name}", loader.total(todo)) as advance:
+            total = loader.total(todo)
+            with phase_unless(loading.progress, f"loading into {target.name}", total, failed) as advance:
                 _load_all(loader, todo, advance, together=loading.all_or_nothing)
     finally:
         with contextlib.suppress(EndpointError, MediaError):

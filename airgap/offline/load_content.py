@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import ContentSource, ContentTarget, RegistryTarget
 from airgap.errors import AccessDeniedError, AirgapError, EndpointError, LoginError, UnavailableError
-from airgap.oci.digest import CHUNK, Advance, CheckedReader, Digest
+from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import COSIGN_TAG
 from airgap.offline.load_documents import DocumentLoader, reason_of
 from airgap.offline.loader import FAILED, LOADED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.offline.reduced import reduced
+from airgap.progress import Wait
 from airgap.workers import run_all
 
 
@@ -236,15 +237,18 @@ class ContentLoader:
             )
 
     def _send(self, image: VerifiedImage, blob: Descriptor) -> None:
-        def open_at(offset: int) -> CheckedReader:
+        def open_at(offset: int) -> ByteStream:
             """Open the content at `offset`. Earlier bytes are read too, so that the digest is checked."""
-            reader = self.loading.bundle.open_blob(blob)
+            start, reader = offset, self.loading.bundle.open_blob(blob)
             buffer = memoryview(bytearray(min(CHUNK, max(offset, 1))))
             while offset:
                 offset -= reader.readinto(buffer[: min(offset, CHUNK)])
-            return reader
+            return wait.after(reader, blob.size - start)
 
-        self.target.upload(image.name, blob, open_at)
+        with Wait(
+            self.loading.progress, f"{self.target.name} has received {blob.digest} and is storing it"
+        ) as wait:
+            self.target.upload(image.name, blob, open_at)
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from airgap.offline.decompress import SizeClaimError
 from airgap.offline.engine_image import EngineImage
 from airgap.offline.image_tar import ImageTar
 from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading, confirm_digest, not_for_engines
+from airgap.progress import Wait
 from airgap.workers import run_all
 
 MAX_STREAMS = 2
@@ -352,7 +353,9 @@ class EngineLoader:
         """Send the image. If the engine has lost layers that were left out, send it again with them."""
         present = self._present(ours)
         try:
-            self.target.load(self._tar(ours).chunks(advance))
+            text = f"{self.target.name} has received {ours.image.record.name} and is unpacking it"
+            with Wait(self.loading.progress, text) as wait:
+                self.target.load(wait.then_wait(self._tar(ours).chunks(advance)))
         except SizeClaimError as error:
             self.keep_packed.add(error.layer)
             self._send(ours, advance)
