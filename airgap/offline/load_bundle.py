@@ -99,11 +99,7 @@ def load_bundle(
     `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
     step back: then the bundle was accepted before, and may be older than the newest one, or expired.
     """
-    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
-    if allow_urls:
-        details["allow_urls"] = True
-    if all_or_nothing:
-        details["all_or_nothing"] = True
+    details = _choices(renamings, allow_urls=allow_urls, all_or_nothing=all_or_nothing)
     rule = OlderRule.CONTENT if back is None else OlderRule.BACK
     who = keeper(site, now, accept_jump=accept_jump, older=rule)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
@@ -127,6 +123,13 @@ def load_bundle(
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
         report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
         return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
+
+
+def _choices(renamings: Sequence[Renaming], *, allow_urls: bool, all_or_nothing: bool) -> dict[str, object]:
+    """Return the options that the ledger records, if they were used."""
+    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    flags = {"allow_urls": allow_urls, "all_or_nothing": all_or_nothing}
+    return details | {name: True for name, is_set in flags.items() if is_set}
 
 
 @contextmanager
