@@ -39,6 +39,7 @@ from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.owned import read_owned
 from airgap.trust.keys import PublicKey, SigningKey
 from airgap.trust.root import SignedRoot, TrustRoot, walk_roots
+from airgap.trust.site_key import load_site_key
 
 __all__ = ["Mark", "MarkKind", "Passphrase", "Site", "default_home", "now"]
 
@@ -100,7 +101,7 @@ class Site:
             raise
         if not exists(home / "site.key"):
             _save_key(SigningKey.generate(), home / "site.key", None)
-        key = SigningKey.load(home / "site.key", _no_passphrase)
+        key = load_site_key(home / "site.key")
         write_file(home / "site.pub", key.public_key.pem.encode())
         write_file(home / "site.json", dump({"version": 1, "site": name}) + b"\n")
         return cls(home)
@@ -125,7 +126,7 @@ class Site:
     @property
     def key(self) -> SigningKey:
         """The site's own key."""
-        return SigningKey.load(self.home / "site.key", _no_passphrase)
+        return load_site_key(self.home / "site.key")
 
     @property
     def ledger_path(self) -> Path:
@@ -385,7 +386,3 @@ def _save_key(
     with media_errors("cannot create", path):
         part.replace(path)
         sync_folder(path.parent)
-
-
-def _no_passphrase() -> bytes:
-    raise KeyFileError("the site's own key must not be encrypted")

@@ -141,7 +141,8 @@ def show_error(error: AirgapError, *, debug: bool) -> None:
         say(printable(line) + "\n")
     say(f"error: {error}\n")
     if error.hint:
-        say(f"hint: {printable(error.hint)}\n")
+        width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+        say("\n".join(wrapped(f"hint: {printable(error.hint)}", width)) + "\n")
 
 
 def trace(error: BaseException) -> str:

@@ -13,6 +13,7 @@ Example: airgap load /media/stick/edge-stack-0007 --to docker
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -220,6 +221,7 @@ def _show(
     value: dict[str, Any] = {"bundles": values} if many else values[0]
     lines = [line for _, report in reports for line in _lines(report, kind)]
     lines += _base_lines([report for _, report in reports])
+    lines += [_summary([report for _, report in reports], len(refused))] if many else []
     lines += [f"engine: {engine}"] if engine else []
     console.show_partial_result(value, lines, output, failures)
 
@@ -316,6 +318,16 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
     return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]
+
+
+def _summary(reports: "Sequence[LoadReport]", refused: int) -> str:
+    """Return one line about all bundles, with the number of images for each verdict in the tables."""
+    verdicts = Counter(_verdict(r).partition(":")[0] for report in reports for r in report.results)
+    whole = sum(not report.failed for report in reports)
+    parts = [f"{whole} loaded", f"{len(reports) - whole} with failures", f"{refused} refused"]
+    bundles = ", ".join(part for part in parts if not part.startswith("0 "))
+    images = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    return f"bundles: {bundles or 'none'}; images: {images or 'none'}"
 
 
 def _copy_line(copy: "ReceiptCopy") -> str:

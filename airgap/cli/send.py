@@ -90,11 +90,13 @@ def run(
     output: TableOutput,
 ) -> None:
     from airgap.carry.send import send_bundle
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.opening import open_site
     from airgap.review.returned import take_returned
 
     wanted = _wanted(hosts or [], inventory, to, load)
-    folders: BundleLocation = (bundle, *volume) if volume else bundle
+    taken = take_bundles([bundle], NAME, any_site=True)
+    folders: BundleLocation = (*taken, *(volume or ())) if volume or taken[1:] else taken[0]
     client = ssh.make_ssh()
     checked = open_site()
     site, moment = checked.site, checked.now
@@ -110,7 +112,7 @@ def run(
     failure = report.failure
     failures = [failure] if failure else []
     alarmed = any(result.receipt and result.receipt.alarms for result in report.results)
-    console.show_partial_result(_value(report, bundle), _lines(report), output, failures, alarmed=alarmed)
+    console.show_partial_result(_value(report, taken[0]), _lines(report), output, failures, alarmed=alarmed)
 
 
 def _from_here(folders: "BundleLocation", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":

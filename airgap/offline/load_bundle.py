@@ -100,8 +100,7 @@ def load_bundle(
     step back: then the bundle was accepted before, and may be older than the newest one, or expired.
     """
     details = _choices(renamings, allow_urls=allow_urls, all_or_nothing=all_or_nothing)
-    rule = OlderRule.CONTENT if back is None else OlderRule.BACK
-    who = keeper(site, now, accept_jump=accept_jump, older=rule)
+    who = keeper(site, now, accept_jump=accept_jump, older=OlderRule.BACK if back else OlderRule.CONTENT)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
