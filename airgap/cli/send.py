@@ -95,10 +95,10 @@ def run(
     from airgap.review.returned import take_returned
 
     wanted = _wanted(hosts or [], inventory, to, load)
-    taken = take_bundles([bundle], NAME, any_site=True)
-    folders: BundleLocation = (*taken, *(volume or ())) if volume or taken[1:] else taken[0]
     client = ssh.make_ssh()
     checked = open_site()
+    taken = take_bundles([bundle], NAME, any_site=True)
+    folders: BundleLocation = (*taken, *(volume or ())) if volume or taken[1:] else taken[0]
     site, moment = checked.site, checked.now
     take = partial(take_returned, site=site, location=folders, now=moment)
     destinations = [

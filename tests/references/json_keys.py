@@ -57,6 +57,10 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "claimed_operator": (optional(TEXT), "the user before su or sudo, by their own account"),
     "client": (TEXT, "the program that the settings are for"),
     "compared_with": (NUMBER, "the number of signed checkpoints that the ledger was compared with"),
+    "compared_bundle": (
+        optional(TEXT),
+        "the last bundle of the stream that was sealed here; null if there is none",
+    ),
     "content": (TEXT, "the content of the file"),
     "copy": (optional(TEXT), "the folder with the checked copy"),
     "count": (NUMBER, "the number of blobs that are left out"),

@@ -120,8 +120,11 @@ OUTPUTS: Mapping[str, Schema] = {
         attachments_unknown=UNKNOWN,
     ),
     "plan": value(
-        "name exports blobs bytes spared_bytes free",
-        images=items(value(f"reference as digest platforms blobs bytes {CHOSEN}")),
+        "name exports blobs bytes spared_bytes free compared_bundle",
+        images=items(value(
+            f"reference as digest platforms blobs bytes {CHOSEN}",
+            change=meaning("how the image differs", one_of(*Change)),
+        )),
         site_bases=items(value("site bases spared_bytes saved_without")),
         attachments_unknown=UNKNOWN, builds_on=BUILDS_ON, error=NULLABLE_ERROR, **PROOF,
         volumes=meaning("the number of volumes; null if the bundle does not fit", optional(NUMBER)),
