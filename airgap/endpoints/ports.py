@@ -203,6 +203,10 @@ class ContentTarget(_Target):
         """Remove a name; return False if the target does not support that."""
         return False
 
+    def naming(self) -> AbstractContextManager[None]:
+        """Return a context in which `tag` may wait for its end. Raises what `tag` raises."""
+        return contextlib.nullcontext()
+
 
 class RegistryTarget(ContentTarget):
     """A content target with repositories, which can share blobs, and with lists of referrers: a registry."""
