@@ -26,6 +26,7 @@
     │   └ ExpiredError              … or one outside its validity period
     ├ DestinationError         15   a bundle for another site
     ├ PolicyError              16   a rule of the operator forbids the operation
+    │   └ WithheldError             another image failed, and the operator wants all or none
     ├ LedgerError              17   the audit ledger cannot be written or is broken
     ├ EndpointError            18   a registry or an engine failed or refused
     │   ├ NotFoundError
@@ -36,6 +37,7 @@
     │   │   └ SparseIndexError      the endpoint rejects an index whose manifests it lacks
     │   └ UnavailableError          the same call may succeed later
     ├ IncompleteError          19   an unfinished bundle, a missing volume or base
+    │   └ MissingBaseError
     ├ TransportError           20   SSH failed
     │   └ LinkError                 the connection failed or was lost
     ├ DriftError               21   a target has other images than were loaded into it
@@ -46,8 +48,8 @@ A code belongs to the class; docs/exit-codes.md has the table.
 
 import errno
 import re
-from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Self
 
 from airgap.durable import LOCKS_HINT, NO_LOCKS
 from airgap.hiding import hide
@@ -220,6 +222,15 @@ class IntegrityError(AirgapError):
     """Bytes differ from what was signed."""
 
     exit_code = 12
+    parts: "tuple[IntegrityError, ...]" = ()
+    """The single errors, if this one stands for several."""
+
+    @classmethod
+    def of_several(cls, parts: "Sequence[IntegrityError]", what: str, *, subject: object, got: str) -> Self:
+        """Return one error for several of the same step, with the first hint that one of them has."""
+        error = cls(what, subject=subject, got=got, hint=next((e.hint for e in parts if e.hint), None))
+        error.parts = tuple(parts)
+        return error
 
 
 class DigestMismatchError(IntegrityError):
@@ -298,6 +309,10 @@ class PolicyError(AirgapError):
     exit_code = 16
 
 
+class WithheldError(PolicyError):
+    """An image that is at the target and gets no name, because another one failed."""
+
+
 class LedgerError(AirgapError):
     """The audit ledger cannot be written or is broken; airgap does not continue without it."""
 
@@ -344,6 +359,21 @@ class IncompleteError(AirgapError):
     """An unfinished bundle, a missing volume or a missing base."""
 
     exit_code = 19
+
+
+class MissingBaseError(IncompleteError):
+    """Layers that a delta leaves out are not there."""
+
+    missing: tuple[str, ...] = ()
+    """The digests of the layers."""
+
+    @classmethod
+    def of_layers(cls, missing: Sequence[object], what: str, *, subject: object, hint: str) -> Self:
+        """Return the error for the layers with these digests."""
+        want = ", ".join(map(str, missing[:3])) + (", …" if missing[3:] else "")
+        error = cls(what, subject=subject, want=want, hint=hint)
+        error.missing = tuple(map(str, missing))
+        return error
 
 
 class TransportError(AirgapError):

@@ -30,6 +30,12 @@ MAX_SERIAL_RISE = 1_000
 MAX_FIRST_SERIAL = 1_000_000
 """The serial of the first bundle that a site accepts in a stream."""
 
+MAX_DELTA_BASES = 1_000
+"""Receipts and bundles that a delta builds on: as many as one command imports receipts."""
+
+MAX_LISTED_ERRORS = 100
+"""Wrong files of a bundle that are listed one by one; the others are counted."""
+
 # -- archives
 
 MAX_TAR_ENTRIES = 1_000_000
@@ -123,6 +129,11 @@ MAX_RECOGNISED_BELOW = 200
 """Entries of a folder that are opened."""
 MAX_EXAMINED_BUNDLES = 20
 """Bundles on a medium whose statements are verified to find the one that is meant."""
+
+# -- waiting
+
+WAIT_NOTE_SECONDS = 3.0
+"""How long an engine or registry may still work on content that it has, before that is reported."""
 
 # -- programs and remote hosts
 

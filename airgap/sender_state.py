@@ -22,7 +22,7 @@ from typing import Any, Self
 from airgap.audit.facts import AcceptedRecords, Mark
 from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.locks import alone_in
-from airgap.bundle.statement import STREAM_GRAMMAR
+from airgap.bundle.stream_name import STREAM_GRAMMAR
 from airgap.durable import exists
 from airgap.errors import AirgapError, FormatError, NoTrustRootError, TrustError, UsageError
 from airgap.limits import MAX_ROOT_BYTES, MAX_ROOTS_BYTES, MAX_SITE_FILE_BYTES

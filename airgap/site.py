@@ -27,7 +27,7 @@ from airgap.audit.facts import Mark
 from airgap.audit.ledger import Ledger
 from airgap.bundle.files import make_folder, media_errors, write_file
 from airgap.bundle.locks import alone_in, lock
-from airgap.bundle.statement import STREAM_GRAMMAR
+from airgap.bundle.stream_name import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import KeyFileError, MediaError, TrustError, UsageError
 from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_SENDERS, MAX_SITE_FILE_BYTES
@@ -36,6 +36,7 @@ from airgap.owned import read_owned
 from airgap.sender_state import SENDER_FILE, SENDER_GRAMMAR, SENDERS, MarkKind, SenderState
 from airgap.trust.keys import PublicKey, SigningKey
 from airgap.trust.root import SignedRoot
+from airgap.trust.site_key import load_site_key
 
 __all__ = ["Mark", "MarkKind", "Passphrase", "Site", "default_home", "now"]
 
@@ -89,7 +90,7 @@ class Site(SenderState):
             raise
         if not exists(home / "site.key"):
             _save_key(SigningKey.generate(), home / "site.key", None)
-        key = SigningKey.load(home / "site.key", _no_passphrase)
+        key = load_site_key(home / "site.key")
         write_file(home / "site.pub", key.public_key.pem.encode())
         write_file(home / "site.json", dump({"version": 1, "site": name}) + b"\n")
         return cls(home)
@@ -114,7 +115,7 @@ class Site(SenderState):
     @property
     def key(self) -> SigningKey:
         """The site's own key."""
-        return SigningKey.load(self.home / "site.key", _no_passphrase)
+        return load_site_key(self.home / "site.key")
 
     @property
     def ledger_path(self) -> Path:
@@ -304,7 +305,3 @@ def _save_key(
     with media_errors("cannot create", path):
         part.replace(path)
         sync_folder(path.parent)
-
-
-def _no_passphrase() -> bytes:
-    raise KeyFileError("the site's own key must not be encrypted")

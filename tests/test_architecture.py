@@ -74,7 +74,7 @@ DOORS = {
     "pydantic": r"airgap\.manifest\..+",
     "pydantic_core": r"airgap\.manifest\..+",
     "requests": r"airgap\.endpoints\.docker\.(client|dial)",
-    "rich": r"airgap\.cli\.console",
+    "rich": r"airgap\.cli\.progress_output",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
     "yaml": r"airgap\.manifest\.strict_yaml",

@@ -8,6 +8,8 @@ from enum import StrEnum
 from typing import Any, Self
 
 from airgap.bundle.contents import check_names
+from airgap.bundle.delta_bases import DeltaBase, parse_bases
+from airgap.bundle.stream_name import parse_stream
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
@@ -18,7 +20,6 @@ from airgap.times import format_time
 
 BUNDLE_PREDICATE_TYPE = "urn:airgap:bundle:v1"
 
-STREAM_GRAMMAR = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 FILE_GRAMMAR = re.compile(
     r"oci-layout|index\.json|manifest\.json|SHA256SUMS|VERIFY\.txt"
     r"|trust/[1-9][0-9]{0,8}\.root\.json|blobs/sha256/[0-9a-f]{64}|blobs/sha512/[0-9a-f]{128}",
@@ -132,6 +133,9 @@ class Statement:
     sender: SendingSite | None
     transfer: dict[str, str] = field(hash=False)
     tool_version: str
+    bases: tuple[DeltaBase, ...] = ()
+    """What a delta builds on. Omitted from the statement if there are none: in a full bundle, and in deltas
+    of older versions."""
 
     @property
     def title(self) -> str:
@@ -151,6 +155,7 @@ class Statement:
             "destinations": dump(list(self.destinations)),
             "images": json_lines([_image_json(image) for image in self.images]),
             "requires": json_lines([_requirement_json(item) for item in self.requires]),
+            **({"bases": json_lines([base.value for base in self.bases])} if self.bases else {}),
             "total_bytes": dump(self.total_bytes),
             "manifest_sha256": dump(self.manifest_sha256),
             "root_version": dump(self.root_version),
@@ -171,19 +176,17 @@ class Statement:
 
     @classmethod
     def _from_predicate(cls, subjects: dict[str, str], fields: Fields, version: str) -> Self:
-        stream = fields.text("stream")
-        if not STREAM_GRAMMAR.fullmatch(stream):
-            raise FormatError("not a stream name", subject=fields.where, got=repr(stream))
+        destinations = fields.texts("destinations")
         statement = cls(
             subjects=subjects,
-            stream=stream,
+            stream=parse_stream(fields),
             serial=fields.integer("serial"),
             epoch=fields.integer("epoch"),
             previous=_parse_previous(fields),
             created=fields.time("created"),
             not_before=fields.time("not_before"),
             expires=fields.time("expires"),
-            destinations=fields.texts("destinations"),
+            destinations=destinations,
             images=tuple(_parse_image(image) for image in fields.children("images")),
             requires=tuple(_parse_requirement(item) for item in fields.children("requires")),
             total_bytes=fields.integer("total_bytes"),
@@ -192,10 +195,13 @@ class Statement:
             sender=_parse_sender(fields),
             transfer=fields.string_map("transfer"),
             tool_version=version,
+            bases=parse_bases(fields, destinations),
         )
         check_names(((image.name, image.digest) for image in statement.images), fields.where)
         if statement.serial < 1:
             raise FormatError("the serial is below 1", subject=fields.where, got=statement.serial)
+        if statement.bases and not statement.requires:
+            raise FormatError("a full bundle has no bases", subject=fields.where)
         return statement
 
 

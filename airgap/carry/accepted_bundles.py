@@ -2,9 +2,10 @@
 their envelopes. Reading both is slow, so it is done only for a bundle that would be refused otherwise.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from airgap.bundle.delta_bases import DeltaBase
 from airgap.bundle.statement import Statement
 from airgap.durable import exists
 from airgap.errors import FormatError
@@ -38,6 +39,22 @@ class AcceptedBundles:
         return tuple(
             newer for newer in newest_first if (newer.epoch, newer.serial) > place and needs(newer, statement)
         )
+
+    def has_place(self, base: DeltaBase) -> bool:
+        """Return whether a bundle with this place in its stream was accepted before, by the ledger."""
+        marks = self.site.accepted.of(base.stream)
+        return any((mark.epoch, mark.serial) == (base.epoch, base.serial) for mark in marks)
+
+    def holding(self, stream: str, blobs: Collection[Digest]) -> tuple[Statement, ...]:
+        """Return the newest accepted bundles that together have the `blobs`, or as many of them as accepted
+        bundles have, oldest first.
+        """
+        wanted, holders = set(blobs), list[Statement]()
+        for statement in self._newest_first(stream):
+            if found := {blob for blob in wanted if blob.path in statement.subjects}:
+                wanted -= found
+                holders.append(statement)
+        return tuple(reversed(holders))
 
     def _newest_first(self, stream: str) -> Iterator[Statement]:
         marks = set(self.site.accepted.of(stream))

@@ -101,7 +101,7 @@ class Copy:
         )
         pending = [blob for blob, error in errors if isinstance(error, IncompleteError)]
         wrong = [error for _, error in errors if isinstance(error, IntegrityError)]
-        raise_wrong(wrong, bundle.folder.path, self.operator.progress)
+        raise_wrong(wrong, bundle.folder.path)
         for _, error in errors:
             if not isinstance(error, IncompleteError):
                 raise error

@@ -71,7 +71,7 @@ def sign(location: BundleLocation, signer: Signer, operator: Operator, agree: Ag
                 signers = ", ".join(bundle.verdict.signers)
                 operator.progress.note(f"signed so far by {signers}; this is {root.key_title(keyid)}")
                 wrong = verify_content(bundle, operator.progress, operator.jobs)
-                raise_wrong(wrong, folder.path, operator.progress)
+                raise_wrong(wrong, folder.path)
             envelope = bundle.envelope.with_signature(signer) if fresh else bundle.envelope
             if fresh:
                 add_signature(paths, envelope.to_bytes(), keyid, envelope.raw_signatures[keyid])

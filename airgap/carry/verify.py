@@ -19,7 +19,7 @@ for all of them.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -43,7 +43,7 @@ from airgap.kit.statement import KitStatement
 from airgap.limits import MAX_BUNDLE_FILES, MAX_ENVELOPE_BYTES, MAX_ROOT_STEPS, MAX_STATEMENT_BYTES
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
-from airgap.progress import Progress
+from airgap.progress import Progress, phase_unless
 from airgap.site import Mark
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import SignatureVerdict, check_revocations, check_signatures, check_signatures_so_far
@@ -317,23 +317,37 @@ def check_files(
             raise UnlistedContentError(
                 "too many files", subject=folder.path, want=f"at most {MAX_BUNDLE_FILES:,}"
             )
-    for name in sorted(set(sizes) - expected):
-        raise unlisted("file", folder.where(name))
-    for name in sorted(expected - set(sizes)):
-        raise MissingContentError("missing file", subject=folder.where(name))
+    _refuse_other_files(folder, sorted(set(sizes) - expected), sorted(expected - set(sizes)))
     for name, sig in loose.items():
         if sizes[name] != len(sig) or folder.read(name, len(sig)) != sig:
             raise DigestMismatchError("not the signature in the envelope", subject=folder.where(name))
     return {name: sizes[name] for name in statement.subjects}
 
 
+def _refuse_other_files(folder: Files, extra: Sequence[str], absent: Sequence[str]) -> None:
+    """Raise an error for files that the statement does not list, or that are absent. If there are several,
+    the error has all of them.
+    """
+    wrong: list[IntegrityError] = [unlisted("file", folder.where(name)) for name in extra]
+    wrong += [MissingContentError("missing file", subject=folder.where(name)) for name in absent]
+    if len(wrong) == 1:
+        raise wrong[0]
+    if wrong:
+        kinds = ((len(extra), "unlisted"), (len(absent), "missing"))
+        got = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+        what = "the files are not those that the statement lists"
+        raise type(wrong[0]).of_several(wrong, what, subject=folder.path, got=got)
+
+
 def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:
     """Do step 10 for every blob of the bundle; return all errors, not only the first."""
     todo = sorted(bundle.blobs.values(), key=lambda blob: -blob.size)
-    with progress.phase("verifying", sum(blob.size for blob in todo)) as advance:
+    wrong: list[IntegrityError] = []
+    with phase_unless(progress, "verifying", sum(blob.size for blob in todo), lambda: wrong) as advance:
 
         def check(blob: Descriptor) -> None:
             with contextlib.closing(bundle.open_blob(blob)) as reader:
                 copy(reader, lambda _: None, advance)
 
-        return errors_of(IntegrityError, run_all(check, todo, jobs))
+        wrong += errors_of(IntegrityError, run_all(check, todo, jobs))
+    return wrong

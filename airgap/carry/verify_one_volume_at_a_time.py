@@ -15,6 +15,7 @@ from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper,
 from airgap.errors import AmbiguousError, DigestMismatchError, IncompleteError, IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
+from airgap.progress import phase_unless
 from airgap.workers import errors_of, run_all
 
 
@@ -133,6 +134,8 @@ def verify_in_turn(location: BundleLocation, operator: Operator) -> VerifiedBund
 def _read(volumes: VolumeSet, operator: Operator, passing: VolumePass) -> None:
     names = ", ".join(map(str, sorted(volumes.folders)))
     total = sum(part.size for _, part in volumes.parts.values() if part.volume in volumes.folders)
-    with operator.progress.phase(f"verifying volume {names} of {volumes.table.cut.of}", total) as advance:
-        wrong = passing.read(volumes, operator.jobs, advance)
-    raise_wrong(wrong, volumes.path, operator.progress)
+    wrong: list[IntegrityError] = []
+    title = f"verifying volume {names} of {volumes.table.cut.of}"
+    with phase_unless(operator.progress, title, total, lambda: wrong) as advance:
+        wrong += passing.read(volumes, operator.jobs, advance)
+    raise_wrong(wrong, volumes.path)

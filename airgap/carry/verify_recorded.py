@@ -123,18 +123,18 @@ def verify_whole_bundle(
     with opened(location, site, "verify", now, who=who) as (bundle, attempt):
         wrong = verify_content(bundle, progress, jobs)
         attempt.add(wrong=[str(error) for error in wrong[:20]])
-        raise_wrong(wrong, bundle.folder.path, progress)
+        raise_wrong(wrong, bundle.folder.path)
         return bundle
 
 
-def raise_wrong(wrong: Sequence[IntegrityError], where: Path, progress: Progress) -> None:
-    """Raise the error if there is one. If there are several, report each and raise a summary."""
+def raise_wrong(wrong: Sequence[IntegrityError], where: Path) -> None:
+    """Raise the error if there is one. If there are several, raise one that has all of them."""
     if len(wrong) > 1:
-        for error in wrong:
-            progress.note(str(error))
-        raise IntegrityError(
-            "the bundle is damaged", subject=where, got=f"{len(wrong)} wrong blobs", hint=REPAIR_HINT
+        error = IntegrityError.of_several(
+            wrong, "the bundle is damaged", subject=where, got=f"{len(wrong)} wrong blobs"
         )
+        error.hint = REPAIR_HINT
+        raise error
     if wrong:
         wrong[0].hint = wrong[0].hint or REPAIR_HINT
         raise wrong[0]

@@ -1,6 +1,6 @@
 """Check that a bundle's small files agree about its images (FORMAT.md §7, step 9)."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airgap.bundle.contents import (
@@ -20,6 +20,7 @@ from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
     FormatError,
+    IntegrityError,
     MissingContentError,
     SizeMismatchError,
     UnlistedContentError,
@@ -62,7 +63,28 @@ class SmallFilesCheck:
     sizes: Mapping[str, int] = field(hash=False)
 
     def images(self) -> tuple[VerifiedImage, ...]:
-        """Check every small file and return the images on which all of them agree."""
+        """Check every small file and return the images on which all of them agree. If several of the files
+        beside the blobs are wrong, the error has all of them.
+        """
+        try:
+            return self._images()
+        except (DigestMismatchError, SizeMismatchError):
+            self._refuse_wrong_files()
+            raise
+
+    def _refuse_wrong_files(self) -> None:
+        wrong: list[IntegrityError] = []
+        for name in self.statement.subjects:
+            if not name.startswith("blobs/"):
+                try:
+                    self.read(name, MAX_INDEX_BYTES)
+                except IntegrityError as error:
+                    wrong.append(error)
+        if len(wrong) > 1:
+            got = f"{len(wrong)} wrong files"
+            raise IntegrityError.of_several(wrong, "the bundle is damaged", subject=self.folder.path, got=got)
+
+    def _images(self) -> tuple[VerifiedImage, ...]:
         self._check_sums()
         self._check_others()
         entries = read_index(self.read(INDEX_FILE, MAX_INDEX_BYTES))
@@ -143,6 +165,7 @@ class SmallFilesCheck:
             if digest in foreign:
                 raise AmbiguousError("a foreign layer is not in the bundle", subject="requires", got=digest)
         reached = set()
+        wrong_sizes: dict[str, IntegrityError] = {}
         for image in images:
             for digest, descriptor in image.graph.contents.items():
                 reached.add(digest.path)
@@ -151,17 +174,26 @@ class SmallFilesCheck:
                         what = "a blob is neither listed nor required"
                         raise MissingContentError(what, subject=image.name, want=digest)
                 elif self.sizes[digest.path] != descriptor.size:
-                    raise SizeMismatchError(
+                    wrong_sizes[digest.path] = SizeMismatchError(
                         "wrong size",
                         subject=self.folder.where(digest.path),
                         want=f"{descriptor.size:,} bytes",
                         got=f"{self.sizes[digest.path]:,}",
                     )
+        self._refuse_sizes(list(wrong_sizes.values()))
         for name in self.statement.subjects:
             if name.startswith("blobs/") and name not in reached:
                 raise UnlistedContentError("a blob that no image refers to", subject=name)
             if name.startswith("blobs/sha256/") and not name.endswith(self.statement.subjects[name]):
                 raise AmbiguousError("the blob's name is not its listed digest", subject=name)
+
+    def _refuse_sizes(self, wrong: Sequence[IntegrityError]) -> None:
+        if len(wrong) == 1:
+            raise wrong[0]
+        if wrong:
+            raise SizeMismatchError.of_several(
+                wrong, "the bundle is damaged", subject=self.folder.path, got=f"{len(wrong)} wrong sizes"
+            )
 
     def _check_upstream(self, images: tuple[VerifiedImage, ...]) -> None:
         """Check the upstream signatures in the same way as when the bundle was made."""

@@ -12,11 +12,17 @@ from airgap.cli import console
 from airgap.errors import AirgapError, printable
 
 if TYPE_CHECKING:
+    from airgap.advice import Need
     from airgap.carry.find_bundles import FoundBundle, ReceiverOf
 
 
 def take_bundles(
-    paths: Sequence[Path], command: str, *, options: str = "", any_site: bool = False
+    paths: Sequence[Path],
+    command: str,
+    *,
+    options: str = "",
+    any_site: bool = False,
+    need: "Need | None" = None,
 ) -> list[Path]:
     """Return the paths of the bundles that are meant, and say which was taken if its path was not given.
 
@@ -25,10 +31,12 @@ def take_bundles(
         command: The command, for the ones to choose from.
         options: The options that it needs besides.
         any_site: Whether bundles for other sites may be meant as well.
+        need: What may be at a path; a bundle if it is None.
 
     Raises:
         UsageError: Something else is at a path, or several bundles may be meant.
     """
+    from airgap.advice import BUNDLE
     from airgap.carry.find_bundles import find_by_title, holds_bundles, is_absent_title, meant_on
     from airgap.carry.verify_recorded import refuse_others
 
@@ -42,8 +50,24 @@ def take_bundles(
         taken += found.paths if found else [path]
         if found:
             console.say(printable(f"{path}: taking {', '.join(map(str, found.paths))}") + "\n")
-    refuse_others([path for path in taken if path != Path("-")])
+    refuse_others([path for path in taken if path != Path("-")], need or BUNDLE)
     return taken
+
+
+def take_lost_or_found(paths: Sequence[Path], command: str) -> list[Path]:
+    """Return the paths of the bundles that are meant, of any site; a path that is absent stays as it is."""
+    from airgap.carry.find_bundles import is_absent_title
+    from airgap.durable import exists
+
+    return [
+        taken
+        for path in paths
+        for taken in (
+            take_bundles([path], command, any_site=True)
+            if exists(path, follow=False) or is_absent_title(path)
+            else [path]
+        )
+    ]
 
 
 def take_named(path: Path) -> Path:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from airgap.cli import console
+from airgap.cli.delta_bases import builds_on_lines
 from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def statement_lines(statement: "Statement", signers: Sequence[str], total: str) 
         Table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),
         total,
         *console.requires_lines(statement),
+        *builds_on_lines(statement.bases),
     ]
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airgap.cli import console
 from airgap.cli.bundle_page import signer_lines, statement_lines, total_line
+from airgap.cli.delta_bases import builds_on_value
 from airgap.cli.options import Bundles, TableOutput
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ def _statement_value(statement: "Statement") -> dict[str, Any]:
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
         "requires": console.requires_value(statement),
+        "builds_on": builds_on_value(statement.bases),
         "images": [
             {
                 "reference": str(image.reference),

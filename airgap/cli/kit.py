@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
 from airgap.cli.options import MediaWriting, Output, SigningChoice
 from airgap.cli.register import make_app, register, with_groups
 
@@ -65,7 +65,7 @@ def make(
         to=to, targets=targets, signer=signing.signer(checked.site), now=checked.now, wheels=wheels,
         allow_system=writing.allow_system_disk, read_back=writing.read_back,
     )  # fmt: skip
-    _show(make_kit(checked.site, order, console.make_progress(quiet=output.quiet)), output)
+    _show(make_kit(checked.site, order, progress_output.make_progress(quiet=output.quiet)), output)
 
 
 app.callback()(with_groups(make))

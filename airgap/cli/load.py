@@ -13,6 +13,7 @@ Example: airgap load /media/stick/edge-stack-0007 --to docker
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,7 +39,7 @@ from airgap.cli.options import (
 from airgap.cli.reasons import checked_reason
 from airgap.cli.recall_warnings import recalled_loaded
 from airgap.cli.tables import Table
-from airgap.errors import AirgapError, InterruptError, UsageError
+from airgap.errors import AirgapError, InterruptError, UsageError, WithheldError
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
@@ -63,6 +64,13 @@ AllowUrls = Annotated[
     typer.Option(
         "--allow-urls",
         help="Load images with foreign layers, although tools may request the addresses in them.",
+    ),
+]
+AllOrNothing = Annotated[
+    bool,
+    typer.Option(
+        "--all-or-nothing",
+        help="Move no name before every image of the bundle is at the target and checked.",
     ),
 ]
 Pin = Annotated[
@@ -93,6 +101,7 @@ def run(
     renamings: Map = None,
     pin: Pin = None,
     allow_urls: AllowUrls = False,
+    all_or_nothing: AllOrNothing = False,
     accept_jump: AcceptJump = False,
     back: Back = False,
     reason: Reason = None,
@@ -119,6 +128,7 @@ def run(
         jobs=jobs,
         renamings=parse_renamings(renamings or ()),
         allow_urls=allow_urls,
+        all_or_nothing=all_or_nothing,
         receipts=receipts,
         back=_checked_reason(reason, back=back),
     )
@@ -141,6 +151,7 @@ class _LoadOptions:
     jobs: int
     renamings: "tuple[Renaming, ...]"
     allow_urls: bool
+    all_or_nothing: bool
     receipts: ReceiptCopying
     back: str | None
 
@@ -183,6 +194,7 @@ def _load(
         load.location, operator.site, options.target, operator.now,
         on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
+        all_or_nothing=options.all_or_nothing,
         copy_receipt=options.receipts.copier(medium),
         bases=load.bases, back=options.back,
     )  # fmt: skip
@@ -207,6 +219,7 @@ def _show(
     value["recalled_loaded"] = recalled
     lines = [line for _, report in reports for line in _lines(report, kind)]
     lines += _base_lines([report for _, report in reports])
+    lines += [_summary([report for _, report in reports], len(refused))] if many else []
     lines += [f"engine: {engine}"] if engine else []
     console.show_partial_result(value, lines, output, failures)
 
@@ -277,6 +290,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
                 "reference": str(result.image.name),
                 "digest": str(result.image.record.digest),
                 "verdict": str(result.verdict),
+                "moved": result.moved,
                 "reason": result.reason,
                 "before": str(result.before) if result.before else None,
                 "after": str(result.after) if result.after else None,
@@ -298,12 +312,23 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
     reasons = [r for r in report.results if r.reason and r.verdict != Verdict.SKIPPED]
     lines += [f"{result.image.name}: {result.reason}" for result in reasons]
     if len(report.failed) == len(report.results) > 1:  # then stderr has the error of the first only
-        lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
+        own = [r for r in report.failed if not isinstance(r.error, WithheldError)]
+        lines += [f"failed: {r.image.name}: {r.error}" for r in own if len(own) > 1]
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
     if report.bundle.sender:
         lines.append(f"sender: {report.bundle.sender}")
     return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]
+
+
+def _summary(reports: "Sequence[LoadReport]", refused: int) -> str:
+    """Return one line about all bundles, with the number of images for each verdict in the tables."""
+    verdicts = Counter(_verdict(r).partition(":")[0] for report in reports for r in report.results)
+    whole = sum(not report.failed for report in reports)
+    parts = [f"{whole} loaded", f"{len(reports) - whole} with failures", f"{refused} refused"]
+    bundles = ", ".join(part for part in parts if not part.startswith("0 "))
+    images = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    return f"bundles: {bundles or 'none'}; images: {images or 'none'}"
 
 
 def _copy_line(copy: "ReceiptCopy") -> str:
@@ -330,8 +355,10 @@ def _verdict(result: "LoadedImage") -> str:
             return f"skipped: {result.reason}"
         case Verdict.FAILED if result.error:
             return f"failed: {result.error.what}"
+        case Verdict.LOADED if result.moved:
+            return "moved"
         case verdict:
-            return str(verdict)
+            return f"{verdict}, moved" if result.moved else str(verdict)
 
 
 def _before(result: "LoadedImage", kind: str) -> str:

@@ -10,7 +10,7 @@ from airgap.cli.manifest_choice import ManifestChoice
 from airgap.cli.options import BaseChoice
 from airgap.errors import UsageError
 from airgap.manifest import Lock, TransferManifest
-from airgap.online.bases import Bases
+from airgap.online.bases import Bases, named_by_bundle
 from airgap.online.delta_base import absent_from, held_by, partial_base, read_bases
 from airgap.online.lock import resolve
 from airgap.online.plan import DocumentCache, Failures, TransferPlan, make_plan
@@ -53,6 +53,7 @@ def plan_of(
             "it carries; --full carries everything"
         )
         held = held_by(base)
+        bases = Bases(common=held, stated=(named_by_bundle(base),))
     plan = make_plan(lock, endpoints.source, held, failures, documents)
     return replace(plan, bases=bases)
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
 from airgap.cli.opening import open_site
 from airgap.cli.options import MediaWriting, Output
 from airgap.errors import UsageError, printable
@@ -31,7 +31,7 @@ def make_operator(
 
     media = media or MediaWriting()
     ask = next_volume if sys.stdin and sys.stdin.isatty() else never_ask
-    progress = console.make_progress(quiet=output.quiet)
+    progress = progress_output.make_progress(quiet=output.quiet)
     checked = open_site()
     return Operator(
         site=checked.site, now=checked.now, progress=progress, jobs=jobs, ask=ask,

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import complete, console
+from airgap.cli import complete, console, progress_output
+from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
@@ -99,7 +100,7 @@ def run(
     stated = parse_transfer(transfer or ())
     choice = choose_manifest(images, name)
     opened, signer = (None, None) if may_set_up(output) else _open(signing)
-    progress = console.make_progress(quiet=output.quiet)
+    progress = progress_output.make_progress(quiet=output.quiet)
     sources = Endpoints(registries, connections=jobs)
     plan = plan_of(choice, sources, progress, base, writing=True)
     if opened is None or signer is None:
@@ -168,6 +169,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
         "bytes": statement.total_bytes,
         "files": len(statement.subjects),
         "requires": console.requires_value(statement),
+        "builds_on": builds_on_value(statement.bases),
         "images": [
             {
                 "reference": str(image.name),
@@ -197,6 +199,7 @@ def _lines(packed: "PackedBundle") -> list[str | Table]:
         *console.bundle_lines(verb, statement.title, packed.paths, total),
         *_repacked_lines(statement),
         *console.requires_lines(statement),
+        *builds_on_lines(statement.bases),
         *unknown_lines(packed.unknown),
         f"statement sha256 {packed.statement_sha256}",
         *console.proof_lines(packed.proof),

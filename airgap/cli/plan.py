@@ -3,12 +3,14 @@
 Example: airgap plan stack.yaml --to /media/stick
 """
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
+from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.opening import compare_site
 from airgap.cli.options import (
     AllowSystemDisk,
@@ -20,10 +22,11 @@ from airgap.cli.options import (
     VolumeSizeText,
 )
 from airgap.cli.tables import Table
-from airgap.errors import MediaError, NoSpaceError
+from airgap.errors import MediaError, NoSpaceError, UsageError
 
 if TYPE_CHECKING:
     from airgap.bundle.volume_table import VolumeSize
+    from airgap.online.name_changes import LastSealed
     from airgap.online.plan import TransferPlan
 
 NAME = "plan"
@@ -52,7 +55,7 @@ def run(
     from airgap.online.collect import refuse_partial
 
     compare_site(recording=False)
-    progress = console.make_progress(quiet=output.quiet)
+    progress = progress_output.make_progress(quiet=output.quiet)
     endpoints = Endpoints(registries)
     plan = plan_of(choose_manifest(images, name), endpoints, progress, base)
     refuse_partial(
@@ -62,6 +65,7 @@ def run(
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
     lines = _lines(value) + platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
+    lines += builds_on_lines(plan.bases.stated if value["builds_on"] else ())
     lines += unknown_lines(plan.unknown)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
     console.show_partial_result(value, lines, output, [refused] if refused else [])
@@ -118,12 +122,14 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
     from airgap.cli import platforms
     from airgap.online.plan import unknown_value
 
+    last = _last_sealed(plan.lock.name)
     images = [
         {
             "reference": str(image.locked.reference),
             "as": str(image.locked.name),
             "digest": str(image.graph.root.digest),
             "platforms": [record.platform for record in image.graph.records],
+            "change": str(last.change(image.locked.name, image.graph.root.digest)),
             "blobs": len(image.graph.contents),
             "bytes": sum(blob.size for blob in image.graph.contents.values()),
             **platforms.value(image.chosen),
@@ -132,6 +138,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
     ]
     return {
         "name": plan.lock.name,
+        "compared_bundle": last.title,
         "images": images,
         "exports": [str(image.reference) for export in plan.exports for image in export.images],
         "blobs": len(plan.blobs),
@@ -146,8 +153,19 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
             }
             for base in plan.bases.sites
         ],
+        "builds_on": builds_on_value(plan.bases.stated if plan.left_out_bytes else ()),
         "attachments_unknown": unknown_value(plan.unknown),
     }
+
+
+def _last_sealed(stream: str) -> "LastSealed":
+    """Return the last bundle of the stream; an empty one if there is no site yet."""
+    from airgap.online.name_changes import LastSealed, last_sealed
+    from airgap.site import Site, default_home
+
+    with contextlib.suppress(UsageError):
+        return last_sealed(Site(default_home()), stream)
+    return LastSealed()
 
 
 def _saved_without(plan: "TransferPlan", site: str) -> int:
@@ -157,14 +175,26 @@ def _saved_without(plan: "TransferPlan", site: str) -> int:
 
 def _lines(value: dict[str, Any]) -> list[str | Table]:
     images, total = value["images"], value["bytes"]
-    rows = [(i["reference"], ", ".join(i["platforms"]), i["blobs"], console.size(i["bytes"])) for i in images]
-    rows += [(reference, "", "", "known when packed") for reference in value["exports"]]
+    last = value["compared_bundle"]
+    rows = [
+        (
+            i["reference"],
+            ", ".join(i["platforms"]),
+            i["blobs"],
+            console.size(i["bytes"]),
+            *((i["change"],) if last else ()),
+        )
+        for i in images
+    ]
+    rows += [
+        (reference, "", "", "known when packed", *(("",) if last else ())) for reference in value["exports"]
+    ]
     shared = sum(i["bytes"] for i in images) - total - value["spared_bytes"]
     spared = value["spared_bytes"]
     base = f"; {console.size(spared)} left out: the other side has it" if spared else ""
     sums = f"{value['blobs']} blobs, {console.size(total)} ({total:,} bytes)"
     return [
-        Table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),
+        Table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE", *((f"SINCE {last}",) if last else ())), rows),
         f"{sums}; shared between images: {console.size(shared)}{base}",
         *_site_lines(value["site_bases"]),
     ]

@@ -32,11 +32,11 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import refuse_several
     from airgap.carry.receive import repair
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles, take_lost_or_found
     from airgap.cli.operator_prompt import make_operator, received_lines, received_value
-    from airgap.durable import exists
 
-    refuse_others([*filter(exists, bundle), *source])  # a lost volume is written again
+    bundle = take_lost_or_found(bundle, NAME)  # a lost volume is written again
+    source = take_bundles(source, f"{NAME} {' '.join(map(str, bundle))} --from", any_site=True)
     refuse_several(source)
     operator = make_operator(jobs, output, media)
     received = repair(bundle, source, operator)

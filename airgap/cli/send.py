@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
 from airgap.cli.options import Bundle, SshAccess, TableOutput
 from airgap.cli.tables import Table
 from airgap.errors import IncompleteError, UsageError
@@ -91,27 +91,29 @@ def run(
 ) -> None:
     from airgap.carry.choose_sender import site_for
     from airgap.carry.send import send_bundle
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.opening import open_site
     from airgap.review.returned import take_returned
 
     wanted = _wanted(hosts or [], inventory, to, load)
-    folders: BundleLocation = (bundle, *volume) if volume else bundle
     client = ssh.make_ssh()
     checked = open_site()
+    taken = take_bundles([bundle], NAME, any_site=True)
+    folders: BundleLocation = (*taken, *(volume or ())) if volume or taken[1:] else taken[0]
     site, moment = site_for(folders, checked.site), checked.now
     take = partial(take_returned, site=site, location=folders, now=moment)
     destinations = [
         _destination(host, client, _from_here(folders, site, host.address, moment), take) for host in wanted
     ]
     names = [host.address for host in wanted]
-    with _volumes_by_option(), console.host_board(names, quiet=output.quiet) as board:
+    with _volumes_by_option(), progress_output.host_board(names, quiet=output.quiet) as board:
         report = send_bundle(
             folders, site, destinations, moment, jobs=jobs, progress=board, reconnects=reconnect
         )
     failure = report.failure
     failures = [failure] if failure else []
     alarmed = any(result.receipt and result.receipt.alarms for result in report.results)
-    console.show_partial_result(_value(report, bundle), _lines(report), output, failures, alarmed=alarmed)
+    console.show_partial_result(_value(report, taken[0]), _lines(report), output, failures, alarmed=alarmed)
 
 
 def _from_here(folders: "BundleLocation", site: "Site", address: str, moment: "datetime") -> "LoadFromHere":

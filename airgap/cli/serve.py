@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import console, progress_output
 from airgap.cli.options import AcceptJump, Output
 from airgap.errors import UsageError
 
@@ -49,7 +49,7 @@ def run(
     from airgap.progress import Silent
 
     clients = _clients(snippets)
-    progress = console.make_progress(quiet=output.quiet)
+    progress = progress_output.make_progress(quiet=output.quiet)
     with contextlib.ExitStack() as stack:
         served = _opened(sources, stack, accept_jump=accept_jump, output=output)
         log = Silent().note if output.quiet else progress.note  # requests are not warnings
@@ -63,12 +63,12 @@ def _opened(
     from airgap.advice import SERVED
     from airgap.bundle.contents import ENVELOPE_FILE
     from airgap.bundle.volumes import group_by_bundle
-    from airgap.carry.verify_recorded import refuse_others
+    from airgap.cli.bundle_choice import take_bundles
     from airgap.cli.operator_prompt import make_operator
     from airgap.endpoints.layout import Layout
     from airgap.offline.serve_bundles import served
 
-    refuse_others(sources, SERVED)
+    sources = take_bundles(sources, NAME, need=SERVED)
     places = group_by_bundle(sources)
     sealed = [source for source in places if source[0].is_file() or (source[0] / ENVELOPE_FILE).exists()]
     if not sealed:

@@ -5,6 +5,7 @@ name as `io.containerd.image.name` and the tag alone as `org.opencontainers.imag
 and skopeo write a whole name or a tag as the latter, whichever they were given.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ from typing import Generic, Protocol, TypeVar
 from airgap.errors import AmbiguousError, FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageIndex, parse_document
-from airgap.oci.reference import ImageReference
+from airgap.oci.reference import PASSING_HOST, ImageReference
 from airgap.oci.strict_json import dump, parse_object
 
 EMPTY_INDEX = dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
+
+TEMPORARY = f"{PASSING_HOST}/loading"
+"""Temporary names in engines are `airgap.invalid/loading/PID:HEX`. Bundles cannot have a name on that host
+(FORMAT.md §2.1)."""
 
 _KEYS = (CONTAINERD_NAME, REF_NAME)
 _IDS = ("sha256:", "sha512:")
@@ -128,6 +133,11 @@ def _named_entry(descriptor: Descriptor, where: str) -> IndexEntry:
     return IndexEntry(descriptor, (), tag if _TAG.fullmatch(tag) else None, problem)
 
 
+def temporary_name(image_id: Digest) -> ImageReference:
+    """Return the name under which this process gives an image to an engine before its own name moves."""
+    return ImageReference.parse(f"{TEMPORARY}/{os.getpid()}:{image_id.hex[:64]}")
+
+
 def usable_names(texts: Iterable[str], *digests: Digest) -> tuple[tuple[ImageReference, ...], str]:
     """Return the names that can be used, and the problem with the first that cannot.
 
@@ -218,6 +228,18 @@ def with_entries(raw: bytes, where: str, named: Mapping[ImageReference, Descript
     changed = dump(index)
     index_entries(changed, where)
     return changed
+
+
+def without_entry(raw: bytes, where: str, reference: ImageReference) -> bytes:
+    """Return `raw` without the entry of that name, and all others unchanged."""
+    entries = index_entries(raw, where)
+    index = parse_object(raw, where)
+    kept = zip(index["manifests"], entries, strict=True)
+    wanted = reference.normal
+    index["manifests"] = [
+        value for value, entry in kept if not any(name.normal == wanted for name in entry.names)
+    ]
+    return dump(index)
 
 
 def _entry_json(reference: ImageReference, descriptor: Descriptor) -> dict[str, object]:

@@ -199,6 +199,10 @@ class ContentTarget(_Target):
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """Point the name of `reference` at the document: the commit point of one image."""
 
+    def untag(self, reference: ImageReference) -> bool:  # noqa: ARG002
+        """Remove a name; return False if the target does not support that."""
+        return False
+
     def naming(self) -> AbstractContextManager[None]:
         """Return a context in which `tag` may wait for its end. Raises what `tag` raises."""
         return contextlib.nullcontext()

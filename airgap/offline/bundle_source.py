@@ -6,7 +6,7 @@ from typing import Self
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import NamedSource
-from airgap.errors import IncompleteError, NotFoundError
+from airgap.errors import MissingBaseError, NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
@@ -28,7 +28,7 @@ class BundleSource(NamedSource):
         return f"bundle:{self.bundle.folder.path}"
 
     def build_on(self, others: Sequence[Self]) -> None:
-        """Find the blobs that the bundle leaves out in `others`. Raises `IncompleteError` if a blob is in
+        """Find the blobs that the bundle leaves out in `others`. Raises `MissingBaseError` if a blob is in
         none of them: otherwise a client would get the error in the middle of a pull.
         """
         left_out = [item.digest for item in self.bundle.statement.requires]
@@ -36,10 +36,10 @@ class BundleSource(NamedSource):
             in_other = [digest for digest in left_out if digest.path in other.bundle.sizes]
             self._bases |= dict.fromkeys(in_other, other.bundle)
         if missing := [digest for digest in left_out if digest not in self._bases]:
-            raise IncompleteError(
+            raise MissingBaseError.of_layers(
+                missing,
                 "the bundle leaves out blobs that no served bundle has",
                 subject=self.bundle.statement.title,
-                want=", ".join(map(str, missing[:3])) + (", …" if missing[3:] else ""),
                 hint="also name the bundles that are its base, or ask the sending side for a full bundle "
                 "(airgap pack --full)",
             )

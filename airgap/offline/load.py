@@ -23,12 +23,13 @@ from airgap.errors import (
     EndpointError,
     IncompleteError,
     MediaError,
+    MissingBaseError,
     MissingContentError,
     PolicyError,
     RollbackError,
     UsageError,
 )
-from airgap.oci.digest import Digest
+from airgap.oci.digest import Advance, Digest
 from airgap.oci.referrers import fallback_tag
 from airgap.offline.engine_image import runnable
 from airgap.offline.image_tar import ImageTar
@@ -36,6 +37,7 @@ from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
 from airgap.offline.load_older import explained, nameless
+from airgap.offline.load_together import load_together, withhold
 from airgap.offline.loader import (
     FAILED,
     LOADED,
@@ -47,6 +49,7 @@ from airgap.offline.loader import (
     confirm_digest,
 )
 from airgap.offline.rename import renamed
+from airgap.progress import phase_unless
 from airgap.workers import run_each
 
 
@@ -57,6 +60,12 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     `PolicyError` if a name refers to another image at the target and `on_conflict` is `refuse`, `UsageError`
     if two images would have the same name, and the target's own error if it is unreachable.
     """
+    if loading.all_or_nothing and isinstance(target, FolderTarget):
+        raise UsageError(
+            "--all-or-nothing is not possible at this target", subject=target.name,
+            got="a folder, whose reader imports each archive as soon as it is there",
+            hint="load into an engine, a registry, an OCI directory or one archive; nothing was changed",
+        )  # fmt: skip
     images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
     if loading.only_for:
         needed = frozenset(blob.digest for newer in loading.only_for for blob in newer.requires)
@@ -106,20 +115,35 @@ def _load_with(
         refusal = _refusal(image, target, loading)
         results.append(loader.look(image) if refusal is None else LoadedImage(image, FAILED, error=refusal))
     todo = [result for result in results if result.verdict == LOADED]
+    if loading.all_or_nothing and any(result.verdict == FAILED for result in results):
+        withhold(results)
+        return results
     _prove_base(loader, todo, target.name)
     if loading.on_conflict is ConflictRule.REFUSE:
         _refuse_conflicts(todo)
     loading.before_names_move()
     target.sweep()
+
+    def failed() -> bool:
+        return any(result.verdict == FAILED for result in todo)
+
     try:
         if todo:
-            with loading.progress.phase(f"loading into {target.name}", loader.total(todo)) as advance:
-                loader.load_all(todo, advance)
+            total = loader.total(todo)
+            with phase_unless(loading.progress, f"loading into {target.name}", total, failed) as advance:
+                _load_all(loader, todo, advance, together=loading.all_or_nothing)
     finally:
         with contextlib.suppress(EndpointError, MediaError):
             target.sweep()
     _confirm_all(loader.now, results, loading.jobs)
     return results
+
+
+def _load_all(loader: Loader, todo: Sequence[LoadedImage], advance: Advance, *, together: bool) -> None:
+    if not together:
+        loader.load_all(todo, advance)
+    elif isinstance(loader, ContentLoader | EngineLoader):
+        load_together(loader, todo, advance)
 
 
 def _refusal(image: VerifiedImage, target: Target, loading: Loading) -> AirgapError | None:
@@ -214,10 +238,10 @@ def _same_name_error(target: Target, image: VerifiedImage, other: object) -> Usa
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
     for result in todo:
         if missing := loader.missing(result.image):
-            raise IncompleteError(
+            raise MissingBaseError.of_layers(
+                [blob.digest for blob in missing],
                 "the base is not at the target",
                 subject=f"{target}: {result.image.name}",
-                want=", ".join(str(blob.digest) for blob in missing[:3]) + (", …" if missing[3:] else ""),
                 hint="name the bundles that it builds on in the same command, or ask the sender for a full "
                 "bundle (airgap pack --full); nothing was changed",
             )

@@ -25,12 +25,13 @@ from airgap.carry.rollback import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened, refuse_recalled_since
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
-from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
+from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, WithheldError
 from airgap.oci.digest import Digest
 from airgap.offline.allowed_names import name_check
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
+from airgap.offline.missing_base import explained
 from airgap.offline.rename import Renaming
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
@@ -58,16 +59,18 @@ class LoadReport:
         """None if all images were loaded; the first image's error if all failed; else a `PartialError`. For
         damaged content, the hint says how to repair it, because loading again would not help.
         """
-        failed = self.failed
+        failed = [result for result in self.failed if not isinstance(result.error, WithheldError)]
         reasons = {str(result.image.name): result.error for result in failed if result.error is not None}
         damaged = [error for error in reasons.values() if isinstance(error, IntegrityError)]
-        if not failed or len(failed) == len(self.results):
+        if not failed or len(failed) == len(self.results) or (len(failed) == 1 and len(self.failed) > 1):
             for error in damaged:
                 error.hint = error.hint or REPAIR_HINT
             return failed[0].error if failed else None
-        hint = "see the reasons above; run the same command again for the rest"
+        withheld = len(failed) < len(self.failed)
+        rest = "no name was moved" if withheld else "run the same command again for the rest"
+        hint = f"see the reasons above; {rest}"
         if damaged:
-            hint = f"{REPAIR_HINT}; then run the same command again for the rest"
+            hint = f"{REPAIR_HINT}; then run the same command again{'' if withheld else ' for the rest'}"
         return PartialError("some images were not loaded", reasons, len(self.results), hint=hint)
 
     def as_remote(self) -> LoadedThere:
@@ -87,6 +90,7 @@ def load_bundle(
     on_conflict: ConflictRule = ConflictRule.REPLACE,
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
+    all_or_nothing: bool = False,
     accept_jump: bool = False,
     copy_receipt: CopyReceipt | None = None,
     bases: Sequence[BundleLocation] = (),
@@ -97,9 +101,7 @@ def load_bundle(
     `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
     step back: then the bundle was accepted before, and may be older than the newest one, or expired.
     """
-    details: dict[str, object] = {"allow_urls": True} if allow_urls else {}
-    if renamings:
-        details["map"] = [str(renaming) for renaming in renamings]
+    details = _choices(renamings, allow_urls=allow_urls, all_or_nothing=all_or_nothing)
     site = site_for(place, site)
     who = keeper(site, now, accept_jump=accept_jump, older=OlderRule.BACK if back else OlderRule.CONTENT)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
@@ -110,10 +112,12 @@ def load_bundle(
         loading = Loading(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
+            all_or_nothing=all_or_nothing,
             only_for=() if back is not None else _only_for(bundle, site),
             check_names=name_check(site, target),
         )  # fmt: skip
-        results = tuple(load(target, loading))
+        with explained(bundle.statement, site, target.name):
+            results = tuple(load(target, loading))
         _save(holdings, progress)
         step_back = step_back_of(bundle, back)
         give_reason(results, step_back, bundle.statement.stream)
@@ -121,6 +125,13 @@ def load_bundle(
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
         report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
         return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
+
+
+def _choices(renamings: Sequence[Renaming], *, allow_urls: bool, all_or_nothing: bool) -> dict[str, object]:
+    """Return the options that the ledger records, if they were used."""
+    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    flags = {"allow_urls": allow_urls, "all_or_nothing": all_or_nothing}
+    return details | {name: True for name, is_set in flags.items() if is_set}
 
 
 @contextmanager

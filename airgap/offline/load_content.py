@@ -12,15 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.endpoints.ports import ContentTarget, RegistryTarget
+from airgap.endpoints.ports import ContentSource, ContentTarget, RegistryTarget
 from airgap.errors import AccessDeniedError, AirgapError, EndpointError, LoginError, UnavailableError
-from airgap.oci.digest import CHUNK, Advance, CheckedReader, Digest
+from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import COSIGN_TAG
 from airgap.offline.load_documents import DocumentLoader, reason_of
 from airgap.offline.loader import FAILED, LOADED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.offline.reduced import reduced
+from airgap.progress import Wait
 from airgap.workers import run_all
 
 
@@ -35,6 +36,8 @@ class ContentLoader:
     naming: threading.Lock = field(default_factory=threading.Lock)
     """Held while names are given: lists of names and referrers are read, changed and written back."""
     stopped: threading.Event = field(default_factory=threading.Event)
+    earlier: dict[ImageReference, tuple[Descriptor, bytes]] = field(default_factory=dict)
+    """The images that had the names before, to give them back."""
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         before = self._before(image)
@@ -106,17 +109,56 @@ class ContentLoader:
         """Load the images. Into a registry, those with the largest blobs go first, so that others are sent
         while it stores them. A referrer comes after its subject, because some registries check that.
         """
-        if isinstance(self.target, RegistryTarget):
-            todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
-        by_digest = {result.image.record.digest: result.image for result in todo}
-        todo = sorted(todo, key=lambda result: _rank(result.image, by_digest))
-        self.unnamed.extend(_Waiting(result, set(result.image.graph.blobs)) for result in todo)
+        waiting = _in_order(todo, self.target)
+        self.unnamed.extend(waiting)
+        self._send_blobs(waiting, advance)
+        self._give_names()  # in a layout of all images, in a registry of those without blobs
+
+    def _send_blobs(self, waiting: "Sequence[_Waiting]", advance: Advance) -> None:
         try:
-            run_all(lambda item: self._send_blob(*item, advance), _by_blob(self.unnamed), self.loading.jobs)
+            run_all(lambda item: self._send_blob(*item, advance), _by_blob(waiting), self.loading.jobs)
         except BaseException:  # only the main thread receives Ctrl-C
             self.stopped.set()
             raise
-        self._give_names()  # in a layout of all images, in a registry of those without blobs
+
+    def load_content(self, todo: Sequence[LoadedImage], advance: Advance) -> Sequence[LoadedImage]:
+        """Send all blobs, then all documents except those that get a name. The images that have the names now
+        are read, so that they can get them back.
+        """
+        waiting = _in_order(todo, self.target)
+        self._send_blobs(waiting, advance)
+        ordered = [item.result for item in waiting]
+        for result in ordered:
+            try:
+                if result.error is not None:
+                    raise result.error
+                DocumentLoader(self.target, self.loading.progress).put_below(result.image)
+                self._read_earlier(result)
+            except AirgapError as error:
+                result.verdict, result.error, result.after = FAILED, error, result.before
+        return ordered
+
+    def _read_earlier(self, result: LoadedImage) -> None:
+        name = result.image.name
+        if result.before is not None and isinstance(self.target, ContentSource):
+            descriptor = self.target.resolve(name)
+            self.earlier[name] = descriptor, self.target.read_document(name, descriptor)
+
+    def give_name(self, result: LoadedImage) -> Digest:
+        return DocumentLoader(self.target, self.loading.progress).load(result)
+
+    def take_back(self, result: LoadedImage) -> None:
+        name = result.image.name
+        try:
+            if name in self.earlier:
+                self.target.tag(name, *self.earlier[name])
+            elif self.target.find(name) is not None and not self.target.untag(name):
+                self.loading.progress.note(f"{name}: the target cannot remove the new name")
+        except AirgapError as error:
+            self.loading.progress.note(f"{name}: the name could not be given back: {error}")
+
+    def drop_temporary(self, todo: Sequence[LoadedImage]) -> None:
+        """There are none."""
 
     def _send_blob(self, blob: Descriptor, needed_by: "Sequence[_Waiting]", advance: Advance) -> None:
         """Send one blob for all images that need it. An error is recorded only for the image it affects."""
@@ -205,15 +247,18 @@ class ContentLoader:
             )
 
     def _send(self, image: VerifiedImage, blob: Descriptor) -> None:
-        def open_at(offset: int) -> CheckedReader:
+        def open_at(offset: int) -> ByteStream:
             """Open the content at `offset`. Earlier bytes are read too, so that the digest is checked."""
-            reader = self.loading.bundle.open_blob(blob)
+            start, reader = offset, self.loading.bundle.open_blob(blob)
             buffer = memoryview(bytearray(min(CHUNK, max(offset, 1))))
             while offset:
                 offset -= reader.readinto(buffer[: min(offset, CHUNK)])
-            return reader
+            return wait.after(reader, blob.size - start)
 
-        self.target.upload(image.name, blob, open_at)
+        with Wait(
+            self.loading.progress, f"{self.target.name} has received {blob.digest} and is storing it"
+        ) as wait:
+            self.target.upload(image.name, blob, open_at)
 
 
 @dataclass(slots=True)
@@ -222,6 +267,15 @@ class _Waiting:
 
     result: LoadedImage
     untried: set[Digest]
+
+
+def _in_order(todo: Sequence[LoadedImage], target: ContentTarget) -> "list[_Waiting]":
+    """Return the images in the order in which they get their names."""
+    if isinstance(target, RegistryTarget):
+        todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
+    by_digest = {result.image.record.digest: result.image for result in todo}
+    todo = sorted(todo, key=lambda result: _rank(result.image, by_digest))
+    return [_Waiting(result, set(result.image.graph.blobs)) for result in todo]
 
 
 def _sizes(result: LoadedImage) -> list[int]:

@@ -64,6 +64,15 @@ class DocumentLoader:
         self.progress.note(f"{image.name}: {result.reason}")
         return less.root.digest
 
+    def put_below(self, image: VerifiedImage) -> None:
+        """Store the documents below the one that gets the name. What a registry refuses among them is
+        decided in `put`.
+        """
+        for digest, (descriptor, document) in image.graph.documents.items():
+            if digest != image.record.digest:
+                with contextlib.suppress(RefusedError):
+                    self._put_document(image.name, descriptor, document)
+
     def _refusal(self, image: VerifiedImage, root: Descriptor, raw: bytes) -> RefusedError | None:
         """Store the top document under its name; return the error if it is refused."""
         try:

@@ -4,11 +4,12 @@ back to the image that had it before.
 
 import contextlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
 from airgap.carry.verify_small_files import VerifiedImage
+from airgap.endpoints.naming import temporary_name
 from airgap.endpoints.ports import EngineTarget, StagingTarget
 from airgap.errors import AirgapError, EndpointError, UnavailableError
 from airgap.oci.digest import Advance, Digest
@@ -18,6 +19,7 @@ from airgap.offline.decompress import SizeClaimError
 from airgap.offline.engine_image import EngineImage
 from airgap.offline.image_tar import ImageTar
 from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading, confirm_digest, not_for_engines
+from airgap.progress import Wait
 from airgap.workers import run_all
 
 MAX_STREAMS = 2
@@ -220,6 +222,22 @@ class EngineLoader:
         Together, the images in progress are never larger than the largest image, because engines copy streams
         to disk first.
         """
+        try:
+            self._run(todo, self._load, advance)
+        except BaseException:  # only the main thread receives Ctrl-C
+            for result in todo:
+                if result.after is None:
+                    self._put_back(result)
+            raise
+        self._note_remark(todo)
+
+    def load_content(self, todo: Sequence[LoadedImage], advance: Advance) -> Sequence[LoadedImage]:
+        self._run(todo, self._bring, advance)
+        return todo
+
+    def _run(
+        self, todo: Sequence[LoadedImage], load: Callable[[LoadedImage, Advance], Digest], advance: Advance
+    ) -> None:
         work = []
         for result in todo:
             ours = self._ours(result.image)
@@ -228,20 +246,18 @@ class EngineLoader:
             work.append((result, self._to_send(ours)))
         queue = LoadQueue(sorted(work, key=lambda item: -sum(item[1].values())))
         streams = min(self.loading.jobs, MAX_STREAMS)
-        try:
-            run_all(lambda _: self._work(queue, advance), range(streams), streams)
-        except BaseException:  # only the main thread receives Ctrl-C
-            for result in todo:
-                if result.after is None:
-                    self._put_back(result)
-            raise
+        run_all(lambda _: self._work(queue, load, advance), range(streams), streams)
+
+    def _note_remark(self, todo: Sequence[LoadedImage]) -> None:
         if self.target.remark and any(result.error is None for result in todo):
             self.loading.progress.note(self.target.remark)
 
-    def _work(self, queue: LoadQueue, advance: Advance) -> None:
+    def _work(
+        self, queue: LoadQueue, load: Callable[[LoadedImage, Advance], Digest], advance: Advance
+    ) -> None:
         while (result := queue.take()) is not None:
             try:
-                result.after = self._load(result, advance)
+                result.after = load(result, advance)
             except AirgapError as error:
                 result.verdict, result.error = FAILED, error
                 with contextlib.suppress(EndpointError):
@@ -250,23 +266,62 @@ class EngineLoader:
                 queue.done(result)
 
     def _load(self, result: LoadedImage, advance: Advance) -> Digest:
-        ours, image = self._ours(result.image), result.image
         try:
             if isinstance(self.target, StagingTarget):
-                if not self._is_there(ours):
-                    staged = replace(ours, image=replace(image, renamed=self.target.stage(ours.image_id)))
-                    self._send(staged, advance)
-                    self._confirm(staged)
-                self.target.tag(ours.image_id, image.full_name)
-            else:
-                self._send(ours, advance)
-            self._confirm(ours)
-            self._confirm_names(ours)
+                self._bring(result, advance)
+                return self.give_name(result)
+            self._send(self._ours(result.image), advance)
+            return self._confirm_all(result)
         except BaseException:
             self._put_back(result)
             raise
+
+    def _bring(self, result: LoadedImage, advance: Advance) -> Digest:
+        """Send the image under a temporary name, and check it; its own name stays as it was."""
+        ours = self._ours(result.image)
+        if not self._is_there(ours):
+            image = result.image
+            temporary = self._temporary(ours)
+            staged = replace(ours, image=replace(image, renamed=temporary)) if temporary else ours
+            self._send(staged, advance)
+            self._confirm(staged)
+        self._learn_chains(ours)
+        return ours.image_id
+
+    def _temporary(self, ours: EngineImage) -> ImageReference | None:
+        """Return the temporary name of an image; None for one that has no name in this engine."""
+        if isinstance(self.target, StagingTarget):
+            return self.target.stage(ours.image_id)
+        return temporary_name(ours.image_id) if ours.image.name.tag else None
+
+    def give_name(self, result: LoadedImage) -> Digest:
+        ours, image = self._ours(result.image), result.image
+        if self._is_named(image):
+            self.target.tag(ours.image_id, image.full_name)
+        return self._confirm_all(result)
+
+    def take_back(self, result: LoadedImage) -> None:
+        if self._is_named(result.image):
+            self._put_back(result)
+
+    def drop_temporary(self, todo: Sequence[LoadedImage]) -> None:
+        """Remove the temporary names. containerd's are removed by `sweep`."""
+        for result in todo if not isinstance(self.target, StagingTarget) else ():
+            with contextlib.suppress(EndpointError):
+                if (name := self._temporary(self._ours(result.image))) is not None:
+                    self.target.untag(name)
+        self._note_remark(todo)
+
+    def _learn_chains(self, ours: EngineImage) -> None:
         if not ours.info.keeps_index:
             self.chains = (self.chains or frozenset()) | frozenset(ours.chains)
+
+    def _confirm_all(self, result: LoadedImage) -> Digest:
+        """Check that the image is there under its names, and keep what was learned; return its ID."""
+        ours, image = self._ours(result.image), result.image
+        self._confirm(ours)
+        self._confirm_names(ours)
+        self._learn_chains(ours)
         self.loading.holdings.add(image.name, ours.root, ours.kept)
         if (reason := ours.difference) is not None:
             result.reason = reason
@@ -298,7 +353,9 @@ class EngineLoader:
         """Send the image. If the engine has lost layers that were left out, send it again with them."""
         present = self._present(ours)
         try:
-            self.target.load(self._tar(ours).chunks(advance))
+            text = f"{self.target.name} has received {ours.image.record.name} and is unpacking it"
+            with Wait(self.loading.progress, text) as wait:
+                self.target.load(wait.then_wait(self._tar(ours).chunks(advance)))
         except SizeClaimError as error:
             self.keep_packed.add(error.layer)
             self._send(ours, advance)

@@ -39,6 +39,11 @@ class LoadedImage:
     reason: str | None = None
     """Why it was skipped, or how it differs at the target from the signed image."""
 
+    @property
+    def moved(self) -> bool:
+        """Whether its name meant another image at the target before, and means this one now."""
+        return self.verdict in (LOADED, PLACED) and self.before not in (None, self.after)
+
 
 class ConflictRule(StrEnum):
     """What to do with a name that refers to another image at the target."""
@@ -67,6 +72,8 @@ class Loading:
     allow_urls: bool = False
     """Load images with foreign layers even if tools at the target connect to the addresses in them."""
 
+    all_or_nothing: bool = False
+    """Move no name before every image is at the target."""
     only_for: tuple[Statement, ...] = ()
     """Newer bundles that need content of this older one, newest first: only that is loaded, and no tag is
     moved."""
@@ -100,6 +107,24 @@ class Loader(Protocol):
 
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
         """Look up all names of an image again; return their digest, which should be `wanted`."""
+
+
+class TogetherLoader(Loader, Protocol):
+    """A loader that can bring the content of all images before it moves a name."""
+
+    def load_content(self, todo: Sequence[LoadedImage], advance: Advance) -> Sequence[LoadedImage]:
+        """Bring the content of all images and check it, without moving a name; return them in the order in
+        which they get their names. If an image fails, its verdict says so.
+        """
+
+    def give_name(self, result: LoadedImage) -> Digest:
+        """Give an image its names, and return their digest. Raises `AirgapError`."""
+
+    def take_back(self, result: LoadedImage) -> None:
+        """Give the names of an image back to the image that had them before; a failure is only noted."""
+
+    def drop_temporary(self, todo: Sequence[LoadedImage]) -> None:
+        """Remove the temporary names of images."""
 
 
 def confirm_digest(current: Digest | None, wanted: Digest, image: VerifiedImage) -> Digest:

@@ -3,8 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from airgap.errors import UsageError
+from airgap.audit.receipt import Receipt
+from airgap.bundle.delta_bases import BaseReceipt, DeltaBase, in_order
+from airgap.bundle.statement import Statement
+from airgap.bundle.stream_name import STREAM_GRAMMAR
+from airgap.errors import FormatError, UsageError
+from airgap.limits import MAX_DELTA_BASES
 from airgap.oci.digest import Digest
+from airgap.trust.envelope import Envelope
 
 NOTHING: frozenset[Digest] = frozenset()
 
@@ -16,7 +22,30 @@ class Base:
     name: str
     """As it was given, or the path of a receipt."""
     held: frozenset[Digest]
-    site: str | None = None
+    stated: DeltaBase
+    """As the statement of the delta names it."""
+
+    @property
+    def site(self) -> str | None:
+        """The site for which alone it counts; None for every site."""
+        return self.stated.receipt.site if self.stated.receipt else None
+
+
+def named_by_bundle(statement: Statement) -> DeltaBase:
+    """Return how a delta names a bundle that every site has."""
+    return DeltaBase(stream=statement.stream, epoch=statement.epoch, serial=statement.serial)
+
+
+def named_by_receipt(receipt: Receipt, envelope: Envelope) -> DeltaBase:
+    """Return how a delta names a receipt. Raises `FormatError` if its site has no valid name."""
+    if not STREAM_GRAMMAR.fullmatch(receipt.site):
+        raise FormatError("not a site name", subject="receipt", got=repr(receipt.site[:80]))
+    return DeltaBase(
+        stream=receipt.bundle_stream,
+        epoch=receipt.epoch,
+        serial=receipt.serial,
+        receipt=BaseReceipt(receipt.site, Digest.of(envelope.to_bytes()).hex, receipt.time),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +65,8 @@ class Bases:
     sites: tuple[SiteBase, ...] = ()
     common: frozenset[Digest] = NOTHING
     """What every site has, by the bundles and serials that were given."""
+    stated: tuple[DeltaBase, ...] = ()
+    """The bases that count, as the statement of the delta names them."""
 
     @property
     def held(self) -> frozenset[Digest]:
@@ -68,7 +99,18 @@ def bases_of(bases: Iterable[Base], destinations: Sequence[str], without_base: S
         names = () if site in without_base else (*(base.name for base in own), *shared)
         sites.append(SiteBase(site, common.union(*(base.held for base in own)), names))
     _refuse_missing([base.site for base in sites if not base.names], destinations, without_base)
-    return Bases(tuple(sites), common)
+    return Bases(tuple(sites), common, _stated(bases, [base.site for base in sites if base.names]))
+
+
+def _stated(bases: Iterable[Base], sites: Sequence[str]) -> tuple[DeltaBase, ...]:
+    """Return the bases that hold something and count. Raises `UsageError` if a statement cannot name all."""
+    stated = in_order(base.stated for base in bases if base.held and base.site in (None, *sites))
+    if len(stated) > MAX_DELTA_BASES:
+        raise UsageError(
+            "too many bases", want=f"at most {MAX_DELTA_BASES:,}", got=f"{len(stated):,}",
+            hint="the latest receipt of each site is enough: use --since sites",
+        )  # fmt: skip
+    return stated
 
 
 def _refuse_missing(missing: Sequence[str], destinations: Sequence[str], without_base: Sequence[str]) -> None:

@@ -16,7 +16,8 @@ from airgap.audit.receipt import Receipt
 from airgap.bundle.contents import ENVELOPE_FILE
 from airgap.bundle.files import Folder, is_absent, read_small
 from airgap.bundle.statement import BUNDLE_PREDICATE_TYPE as BUNDLE
-from airgap.bundle.statement import STREAM_GRAMMAR, Previous, Statement
+from airgap.bundle.statement import Previous, Statement
+from airgap.bundle.stream_name import STREAM_GRAMMAR
 from airgap.bundle.volumes import open_bundle
 from airgap.carry.find_bundles import find_by_title, is_absent_title
 from airgap.durable import exists
@@ -25,7 +26,7 @@ from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, parse_object
-from airgap.online.bases import NOTHING, Base, Bases, bases_of
+from airgap.online.bases import NOTHING, Base, Bases, bases_of, named_by_bundle, named_by_receipt
 from airgap.online.terms import matches_lock
 from airgap.progress import Progress
 from airgap.prove_receipt import prove_receipt
@@ -96,7 +97,7 @@ def latest_receipts(
             held = _held_by_receipt(receipt)
             if held:
                 _note_recalled(receipt, root, progress)
-                yield Base(str(path), held, name)
+                yield Base(str(path), held, named_by_receipt(receipt, envelope))
                 break
 
 
@@ -158,7 +159,8 @@ def _base(site: Site, envelope: Envelope, where: str, now: datetime, progress: P
     if kind == BUNDLE:
         check_signatures(envelope, root, "release", now, where)
         _refuse_recalled(envelope.payload, root, where)
-        return Base(where, held_by(Statement.parse(envelope.payload, where)))
+        statement = Statement.parse(envelope.payload, where)
+        return Base(where, held_by(statement), named_by_bundle(statement))
     if kind != RECEIPT:
         raise FormatError("not a base", subject=where, want="a receipt or a bundle", got=repr(kind[:80]))
     try:
@@ -175,7 +177,7 @@ def _base(site: Site, envelope: Envelope, where: str, now: datetime, progress: P
     if not (held := _held_by_receipt(receipt)):
         progress.note(f"{where}: no delta can build on what {receipt.target} has; all layers are carried")
     _note_recalled(receipt, root, progress)
-    return Base(where, held, receipt.site)
+    return Base(where, held, named_by_receipt(receipt, envelope))
 
 
 def _refuse_recalled(payload: bytes, root: TrustRoot, where: str) -> None:

@@ -137,6 +137,8 @@ class Terms:
         records = {record.locked_name: record for record in statement.images}
         if not plan.exports and {item.digest for item in statement.requires} != plan.left_out_layers():
             return False
+        if statement.requires and statement.bases != plan.bases.stated:
+            return False
         same_terms = (statement.manifest_sha256, statement.root_version, statement.tool_version) == (
             self.manifest.sha256,
             self.root.version,
@@ -154,6 +156,7 @@ class Terms:
         """Return the statement of a new bundle."""
         previous, order = self.sent, self.order
         ledger = check_ledger(self.site.ledger_path)
+        requires = _requirements(images, self.plan)
         return Statement(
             subjects=contents.subjects,
             stream=self.manifest.name,
@@ -165,13 +168,14 @@ class Terms:
             expires=order.now + order.lifetime,
             destinations=self.manifest.destinations,
             images=tuple(image.record for image in images),
-            requires=_requirements(images, self.plan),
+            requires=requires,
             total_bytes=contents.total_bytes,
             manifest_sha256=self.manifest.sha256,
             root_version=self.root.version,
             sender=SendingSite(self.site.name, LedgerCheckpoint(self.site.name, ledger.size, ledger.root)),
             transfer=dict(self.manifest.transfer),
             tool_version=__version__,
+            bases=self.plan.bases.stated if requires else (),
         )
 
     def remember(self, statement: Statement, sha256: str, envelope: bytes, attempt: Attempt) -> None:

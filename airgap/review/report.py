@@ -76,7 +76,21 @@ class Report:
     @property
     def alarms(self) -> tuple[str, ...]:
         """The alarms about receipts and files, and the refusals of content that does not agree."""
-        return (*self.review.alarms, *map(_refusal_line, filter(is_alarming, self.period)))
+        refusals = [e for e in self.period if is_alarming(e) and not self._is_settled(e)]
+        return (*self.review.alarms, *map(_refusal_line, refusals))
+
+    def _is_settled(self, refusal: LedgerEntry) -> bool:
+        """Return whether it is the refusal of a receipt that was imported later, byte for byte: the key of
+        its site was not in the trust root yet.
+        """
+        sha256 = refusal.details.get("receipt_sha256")
+        return refusal.event == "receipt" and any(
+            entry.event == "receipt"
+            and entry.seq > refusal.seq
+            and entry.result == Outcome.OK
+            and entry.details.get("receipt_sha256") == sha256
+            for entry in self.entries
+        )
 
     @property
     def counts(self) -> dict[str, int]:

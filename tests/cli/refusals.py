@@ -55,7 +55,7 @@ def check_refused(gap: Gap, capsys: pytest.CaptureFixture[str], code: int, error
 
 
 def check_words(err: str, error: str) -> None:
-    each = ("failed: ", "wrong digest: ")  # of several, before the error that there are
+    each = ("failed: ", "wrong: ")  # of several, before the error that there are
     first, *rest = (line for line in err.splitlines() if not line.startswith(each))
     assert first.startswith("error: ")
     assert error in err

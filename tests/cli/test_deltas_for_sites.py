@@ -78,6 +78,16 @@ def test_the_plan_says_what_each_site_spares(two: Gap) -> None:
     assert two.online("plan", path, "--json").json["site_bases"] == []
 
 
+def test_the_plan_says_which_names_move(two: Gap) -> None:
+    plan = two.online("plan", manifest(two, THREE), "--json").json
+    assert (plan["compared_bundle"], plan["images"][0]["change"]) == ("stack-0002", "moved")
+    assert two.online("plan", manifest(two, TWO), "--json").json["images"][0]["change"] == "the same"
+    assert "SINCE stack-0002" in two.online("plan", manifest(two, THREE)).out
+    (two.online.home / "sent/stack/0002.dsse.json").unlink()
+    plan = two.online("plan", manifest(two, THREE), "--json").json
+    assert (plan["compared_bundle"], plan["images"][0]["change"]) == (None, "unknown")
+
+
 def test_a_destination_without_a_receipt_is_named(two: Gap) -> None:
     path = manifest(two, THREE, "destinations: [plant-7, lab, plant-9]\n")
     before = sorted(two.stick.iterdir())

@@ -53,7 +53,7 @@ def test_serve_wants_the_base_of_a_delta(gap: Gap, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ImageServer, "serve_forever", ImageServer.close)
     done = gap.offline("serve", bundle, "--port", "0", code=19)
     assert "the bundle leaves out blobs that no served bundle has: stack-0002, want sha256:" in done.err
-    assert "hint: also name the bundles that are its base" in done.err
+    assert "hint: also name stack-0001; without it, ask the sender for a full bundle" in done.err
     gap.offline("serve", bundle, gap.stick / "stack-0001", "--port", "0")
 
 

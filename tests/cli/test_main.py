@@ -197,18 +197,19 @@ KEYS = {
     "lock .images": {"reference", "digest", "digest_kind", "platforms", *CHOSEN},
     "plan": {
         "name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error",
-        "attachments_unknown", "site_bases",
+        "attachments_unknown", "site_bases", "builds_on", "compared_bundle",
     },
-    "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes", *CHOSEN},
+    "plan .images": {"reference", "as", "digest", "change", "platforms", "blobs", "bytes", *CHOSEN},
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
-        "media", "read_back", "requires", "attachments_unknown",
+        "media", "read_back", "requires", "attachments_unknown", "builds_on",
     },
     "pack .images": {"reference", "digest", "platforms", *CHOSEN},
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
         "files", "images", "refusal", "volumes", "volumes_here", "requires", "vouched", "error", "recalled",
+        "builds_on",
     },
     "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles", "recalled_loaded"},
@@ -221,7 +222,9 @@ KEYS = {
         "recalled_loaded",
     },
     "load .receipt_copies": {"path", "error"},
-    "load .images": {"reference", "digest", "verdict", "reason", "before", "after", "digest_kind", "error"},
+    "load .images": {
+        "reference", "digest", "verdict", "moved", "reason", "before", "after", "digest_kind", "error",
+    },
     "audit log": {"entries"},
     "audit log .entries": {
         "seq", "time", "user", "event", "result", "exit_code", "bundle", "images", "where", "reason", "details",

@@ -2,8 +2,11 @@
 
 import base64
 import json
+import re
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,11 +155,47 @@ def test_verify_tells_of_every_wrong_blob(gap: Gap) -> None:
     assert gap.offline.ended() == ("verify", "refused", 12)
 
 
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _doubled(path: Path) -> None:
+    (path.parent / f"{path.name}.bak").write_bytes(b"")
+
+
+WRONG = {
+    "missing": (_remove, "layers", "the files are not those that the statement lists: .*, got 2 missing"),
+    "unlisted": (_doubled, "small", "the files are not those that the statement lists: .*, got 2 unlisted"),
+    "shorter": (_shorten, "layers", "the bundle is damaged: .*, got 2 wrong sizes"),
+    "small files": (flip, "small", "the bundle is damaged: .*, got 2 wrong files"),
+    "blobs": (flip, "layers", "the bundle is damaged: .*, got 2 wrong blobs"),
+}
+
+
+@pytest.mark.parametrize(("harm", "what", "message"), WRONG.values(), ids=WRONG)
+def test_verify_lists_all_that_is_wrong_of_one_kind(gap: Gap, harm: Any, what: str, message: str) -> None:
+    bundle = gap.pack()
+    names = {"layers": [image.layers[0].path for image in (API, WEB)], "small": ["index.json", "VERIFY.txt"]}
+    for name in names[what]:
+        harm(bundle / name)
+    done = gap.offline("verify", bundle, "--json", code=12)
+    error = done.json["error"]
+    assert re.fullmatch(message, error["message"])
+    assert error["wrong_count"] == len(error["wrong"]) == 2
+    for name in names[what]:
+        assert sum(name in line for line in error["wrong"]) == 1
+        assert sum(name in line for line in done.err.splitlines() if line.startswith("wrong: ")) == 1
+
+
 def test_verify_with_json_answers_an_error_in_json(gap: Gap) -> None:
     bundle = gap.pack()
     flip(bundle / API.layers[0].path)
     error = gap.offline("verify", bundle, "--json", code=12).json["error"]
-    assert set(error) == {"kind", "message", "hint", "exit_code"}
+    assert set(error) == {"kind", "message", "hint", "exit_code", "wrong", "wrong_count"}
     assert (error["kind"], error["exit_code"]) == ("DigestMismatchError", 12)
 
 

@@ -115,3 +115,54 @@ def test_one_image_from_two_registries_is_one_at_a_registry(
         assert [image["verdict"] for image in again] == ["already there"] * 2
     refused = gap.offline("load", bundle, "--to", f"oci:{tmp_path}/out", "--map", "a.test=B.test", code=2)
     assert "two images would have the same name: b.test/acme/one:1" in refused.err
+
+
+# -- all or nothing
+
+
+def check_together(gap: Gap, registry: RealRegistry, bundle: Path, target: str) -> None:
+    """All are loaded; then a bundle with one damaged image moves no name, and does so once it is whole."""
+    words = ("--to", target, "--all-or-nothing")
+    first = gap.offline("load", bundle, *words).json["images"]
+    assert [image["verdict"] for image in first] == ["loaded"] * 2
+    newer = {name: simple_image(f"newer {name}") for name in ("one", "two")}
+    push(registry, {f"acme/{name}:1": image for name, image in newer.items()})
+    entries = [f"{{ref: '{registry.host}/acme/{name}:1', as: 'plant.test/acme/{name}:1'}}" for name in newer]
+    second = gap.pack(manifest_of(*entries))
+    layer = second / newer["two"].layers[-1].path
+    whole = layer.read_bytes()
+    layer.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    failed = gap.offline("load", second, *words, code=12).json["images"]
+    assert [image["verdict"] for image in failed] == ["failed"] * 2
+    again = gap.offline("load", bundle, "--back", "--reason", "x", "--to", target).json["images"]
+    assert [image["verdict"] for image in again] == ["already there"] * 2
+    layer.write_bytes(whole)
+    done = gap.offline("load", second, *words).json["images"]
+    assert [(image["verdict"], image["moved"]) for image in done] == [("loaded", True)] * 2
+
+
+def test_docker_takes_all_or_nothing(gap: Gap, registry: RealRegistry, bundle: Path, engine: Engine) -> None:
+    check_together(gap, registry, bundle, f"docker:{engine.host}")
+    assert "airgap.invalid" not in str(engine.docker("images").stdout)
+
+
+def test_podman_takes_all_or_nothing(
+    gap: Gap, registry: RealRegistry, bundle: Path, podman: RealPodman
+) -> None:
+    check_together(gap, registry, bundle, f"podman:unix://{podman.socket}")
+    assert "airgap.invalid" not in str(podman.podman("images").stdout)
+
+
+def test_containerd_takes_all_or_nothing(
+    gap: Gap, registry: RealRegistry, bundle: Path, containerd: RealContainerd
+) -> None:
+    with environment(**containerd.environment):
+        check_together(gap, registry, bundle, "containerd:together")
+    assert set(containerd.names("together")) == {ONE, TWO}
+
+
+def test_a_registry_takes_all_or_nothing(
+    gap: Gap, registry: RealRegistry, bundle: Path, tmp_path: Path
+) -> None:
+    with RealRegistry(tmp_path / "enclave") as enclave:
+        check_together(gap, registry, bundle, f"registry:{enclave.host}")

@@ -13,6 +13,7 @@ from tests.references.json_keys import (
     KEYS,
     NUMBER,
     TEXT,
+    TIME,
     Schema,
     items,
     mapping,
@@ -46,12 +47,19 @@ def with_optional(schema: Schema, **properties: Schema) -> Schema:
 ERROR = with_optional(
     value("message hint exit_code", kind=meaning("the kind of the error: docs/exit-codes.md", TEXT)),
     failures=meaning(KEYS["failures"][1], mapping()),
+    wrong=meaning(KEYS["wrong"][1], KEYS["wrong"][0]),
+    wrong_count=meaning(KEYS["wrong_count"][1], NUMBER),
 )
 NULLABLE_ERROR = optional(ERROR)
 ERROR_TEXT = meaning("why the image failed", optional(TEXT))
 TITLE = meaning("the title of the bundle, as in stack-0001", TEXT)
 UNKNOWN = items(value("reference reason"))
 REQUIRES = value("count bytes")
+BUILDS_ON = items(value(
+    "title epoch receipt_sha256",
+    site=meaning("the site of the receipt; null for a bundle that every destination is assumed to have", optional(TEXT)),
+    time=meaning("the time of the receipt, or null", optional(TIME)),
+))  # fmt: skip
 CHOSEN = "left_out platforms_by_default notes"
 MEDIUM = mapping()
 ENTRY = value(
@@ -75,7 +83,7 @@ RECALLED_LOADED = items(value("statement_sha256 reason target references", bundl
 RECALL_REASON = meaning("why the bundle is recalled; null if it is not", optional(TEXT))
 LOADED = value(
     "bundle target engine statement_sha256 sender_name receipt content_from",
-    images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
+    images=items(value("reference digest verdict moved reason before after digest_kind", error=ERROR_TEXT)),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
 LOST = value(
@@ -134,14 +142,17 @@ OUTPUTS: Mapping[str, Schema] = {
         attachments_unknown=UNKNOWN,
     ),
     "plan": value(
-        "name exports blobs bytes spared_bytes free",
-        images=items(value(f"reference as digest platforms blobs bytes {CHOSEN}")),
+        "name exports blobs bytes spared_bytes free compared_bundle",
+        images=items(value(
+            f"reference as digest platforms blobs bytes {CHOSEN}",
+            change=meaning("how the image differs", one_of(*Change)),
+        )),
         site_bases=items(value("site bases spared_bytes saved_without")),
-        attachments_unknown=UNKNOWN, error=NULLABLE_ERROR, **PROOF,
+        attachments_unknown=UNKNOWN, builds_on=BUILDS_ON, error=NULLABLE_ERROR, **PROOF,
         volumes=meaning("the number of volumes; null if the bundle does not fit", optional(NUMBER)),
     ),
     "pack": value(
-        "bundle volumes stream serial statement_sha256 bytes files fresh read_back", requires=REQUIRES,
+        "bundle volumes stream serial statement_sha256 bytes files fresh read_back", requires=REQUIRES, builds_on=BUILDS_ON,
         images=items(value(f"reference digest platforms {CHOSEN}")), attachments_unknown=UNKNOWN,
         error=NULLABLE_ERROR, **PROOF,
     ),
@@ -152,7 +163,8 @@ OUTPUTS: Mapping[str, Schema] = {
     "inspect": value(
         "bundle stream serial epoch created expires destinations transfer sender tool_version statement_sha256 "
         "owners keys threshold root_version sender_name bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
-        requires=REQUIRES, images=items(value("reference as kind digest platforms source")), recalled=RECALL_REASON,
+        requires=REQUIRES, builds_on=BUILDS_ON, images=items(value("reference as kind digest platforms source")),
+        recalled=RECALL_REASON,
         volumes=meaning("the number of volumes", NUMBER),
     ),
     "diff": value(

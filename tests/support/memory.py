@@ -68,6 +68,10 @@ class MemoryContent(ContentTarget):
         if not self.lies:
             self.names[str(reference)] = descriptor.digest
 
+    def untag(self, reference: ImageReference) -> bool:
+        self.log.append(f"untag {reference}")
+        return self.names.pop(str(reference), None) is not None
+
 
 @dataclass
 class MemoryRegistry(MemoryContent, RegistryTarget):

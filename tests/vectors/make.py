@@ -2,7 +2,8 @@
 
 `v1-basic` is a bundle of format v1 with two images that share a layer, one of them for two platforms,
 signed by two people as its trust root demands. `v1-volumes` is one of the same images, cut over three volumes:
-`PARTED` has a part on each of them, the last volume has two and no whole layer. `v1-recalled` brings a second
+`PARTED` has a part on each of them, the last volume has two and no whole layer. `v1-delta` is one of the same
+images without the shared layer: it names the bundle and the receipt that it builds on. `v1-recalled` brings a second
 trust root, which recalls the bundle of `v1-basic`. Beside the folder of each lie
 the root that a receiver has installed and `NAME.expect.json`, what a reader must make of it. Once a format is
 released, its vector stays as it is for good: readers of later versions are tested with it.
@@ -11,6 +12,7 @@ released, its vector stays as it is for good: readers of later versions are test
 import json
 import shutil
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +30,16 @@ from airgap.bundle.contents import (
     manifest_json,
     sha256sums,
 )
+from airgap.bundle.delta_bases import BaseReceipt, DeltaBase
 from airgap.bundle.graph import ImageGraph, walk_image
-from airgap.bundle.statement import ImageRecord, LedgerCheckpoint, SendingSite, Statement
+from airgap.bundle.statement import (
+    ImageRecord,
+    LedgerCheckpoint,
+    Previous,
+    Requirement,
+    SendingSite,
+    Statement,
+)
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -40,7 +50,7 @@ from airgap.trust.root import ReceivingSite, Role, RootKey, SignedRoot, TrustRoo
 from tests.support.images import Image, Layer, make_image, make_index
 
 HERE = Path(__file__).parent
-BASIC, VOLUMES, RECALLED = "v1-basic", "v1-volumes", "v1-recalled"
+BASIC, VOLUMES, DELTA, RECALLED = "v1-basic", "v1-volumes", "v1-delta", "v1-recalled"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EXPIRES = datetime(2026, 4, 2, 3, 4, 5, tzinfo=UTC)
 REASON = 'TEST-2: the image "app" has a fault \u2013 do not use it'
@@ -121,10 +131,11 @@ def graph(name: ImageReference, image: Image) -> ImageGraph:
     return walk_image(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
 
 
-def contents(*newer_roots: bytes) -> dict[str, bytes]:
+def contents(*newer_roots: bytes, left_out: Collection[Digest] = ()) -> dict[str, bytes]:
     """Every file that the statement lists. `newer_roots` follow the first one."""
     graphs = {name: graph(name, image) for name, image in images().items()}
-    files = {digest.path: raw for image in images().values() for digest, raw in image.contents.items()}
+    blobs = {digest: raw for image in images().values() for digest, raw in image.contents.items()}
+    files = {digest.path: raw for digest, raw in blobs.items() if digest not in left_out}
     files[OCI_LAYOUT_FILE] = OCI_LAYOUT
     files[INDEX_FILE] = index_json((name, found.root) for name, found in graphs.items())
     views = [view for name, found in graphs.items() if (view := found.docker_view(name))]
@@ -135,14 +146,23 @@ def contents(*newer_roots: bytes) -> dict[str, bytes]:
     return files
 
 
-def statement(stream: str, files: dict[str, bytes], root_version: int = 1) -> Statement:
+BASES = (
+    DeltaBase(stream=DELTA, epoch=1, serial=1),
+    DeltaBase(stream=DELTA, epoch=1, serial=1, receipt=BaseReceipt("plant-7", "3" * 64, CREATED)),
+)
+"""What `v1-delta` builds on: nobody has this receipt."""
+
+
+def statement(
+    stream: str, files: dict[str, bytes], left_out: Collection[Digest] = (), root_version: int = 1
+) -> Statement:
     graphs = {name: graph(name, image) for name, image in images().items()}
     return Statement(
         subjects={name: Digest.of(raw).hex for name, raw in files.items()},
         stream=stream,
-        serial=1,
+        serial=2 if left_out else 1,
         epoch=1,
-        previous=None,
+        previous=Previous(1, "2" * 64) if left_out else None,
         created=CREATED,
         not_before=CREATED,
         expires=EXPIRES,
@@ -158,13 +178,14 @@ def statement(stream: str, files: dict[str, bytes], root_version: int = 1) -> St
             )
             for name, found in graphs.items()
         ),
-        requires=(),
+        requires=tuple(Requirement(PARTED, len(BASE.blob), tuple(map(str, images()))) for _ in left_out),
         total_bytes=sum(map(len, files.values())),
         manifest_sha256="0" * 64,
         root_version=root_version,
         sender=SendingSite("hq", LedgerCheckpoint("hq", 1, "1" * 64)),
         transfer={"ticket": "TEST-1"},
         tool_version="1.0.0",
+        bases=BASES if left_out else (),
     )
 
 
@@ -183,8 +204,9 @@ def expectation(payload: bytes, envelope: Envelope) -> dict[str, object]:
 def bundle(stream: str) -> dict[str, bytes]:
     """Every file of a bundle that is not cut, by name."""
     newer_roots = [second_root()] if stream == RECALLED else []
-    files = contents(*newer_roots)
-    payload = statement(stream, files, 1 + len(newer_roots)).to_bytes()
+    left_out = (PARTED,) if stream == DELTA else ()
+    files = contents(*newer_roots, left_out=left_out)
+    payload = statement(stream, files, left_out, 1 + len(newer_roots)).to_bytes()
     envelope = Envelope.sign(STATEMENT_TYPE, payload, [key("alice"), key("bob")])
     files |= {f"sig/{found.keyid[:16]}.sig": found.sig for found in envelope.signatures}
     return files | {STATEMENT_FILE: payload, ENVELOPE_FILE: envelope.to_bytes()}
@@ -223,7 +245,7 @@ def vector(name: str) -> dict[str, bytes]:
 
 
 def main() -> int:
-    for vector_name in (BASIC, VOLUMES, RECALLED):
+    for vector_name in (BASIC, VOLUMES, DELTA, RECALLED):
         shutil.rmtree(HERE / vector_name, ignore_errors=True)
         for name, raw in vector(vector_name).items():
             path = HERE / name

@@ -15,27 +15,24 @@ from functools import cached_property
 from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
 from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.endpoints.containerd.ctr import Ctr, CtrProgram, find_program, find_socket
+from airgap.endpoints.naming import TEMPORARY, temporary_name
 from airgap.endpoints.ports import EngineInfo, PresentImage, StagingTarget
 from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor
 from airgap.oci.platform import Platform
-from airgap.oci.reference import PASSING_HOST, ImageReference, reference_in
+from airgap.oci.reference import ImageReference, reference_in
 from airgap.oci.strict_json import Fields, parse_object
 
 DEFAULT_NAMESPACE = "k8s.io"
 """The namespace that Kubernetes uses."""
-
-STAGE = f"{PASSING_HOST}/loading"
-"""Temporary names are `airgap.invalid/loading/PID:HEX`. Bundles cannot have a name on that host (FORMAT.md
-§2.1)."""
 
 PIN = "io.cri-containerd.pinned"
 """The label, with the value `pinned`, of images that the kubelet's garbage collection keeps (containerd 1.7.3
 and later, and k3s)."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*", re.ASCII)
-_STAGED = re.compile(rf"{re.escape(STAGE)}/([0-9]{{1,10}}):[0-9a-f]{{64}}", re.ASCII)
+_TEMPORARYD = re.compile(rf"{re.escape(TEMPORARY)}/([0-9]{{1,10}}):[0-9a-f]{{64}}", re.ASCII)
 _ROW = re.compile(r"(\S+)\s+(\S+)\s+(sha\d+:[0-9a-f]+)\s+(.*)", re.ASCII)
 
 
@@ -117,7 +114,7 @@ class Containerd(StagingTarget):
     def present(self) -> Iterator[PresentImage]:
         """Names that airgap itself gives while it loads are left out."""
         for name, digest, _ in self._rows("ls"):
-            if not name.startswith(f"{STAGE}/"):
+            if not name.startswith(f"{TEMPORARY}/"):
                 yield PresentImage(reference_in(name), name, digest)
 
     def load(self, tar: Iterable[bytes]) -> None:
@@ -138,11 +135,11 @@ class Containerd(StagingTarget):
                 self._ctr.run("images", "rm", str(name))
 
     def stage(self, image_id: Digest) -> ImageReference:
-        return ImageReference.parse(f"{STAGE}/{os.getpid()}:{image_id.hex[:64]}")
+        return temporary_name(image_id)
 
     def sweep(self) -> None:
-        for name, _, _ in self._rows("ls", f'name~="^{STAGE}/"'):
-            match = _STAGED.fullmatch(name)
+        for name, _, _ in self._rows("ls", f'name~="^{TEMPORARY}/"'):
+            match = _TEMPORARYD.fullmatch(name)
             if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
                 self._ctr.run("images", "rm", name)
 

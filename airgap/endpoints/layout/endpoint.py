@@ -17,6 +17,7 @@ from airgap.endpoints.naming import (
     Lookup,
     index_entries,
     with_entries,
+    without_entry,
 )
 from airgap.endpoints.ports import ContentTarget, NamedSource, PresentImage
 from airgap.errors import (
@@ -207,6 +208,12 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         with self._folder.locked():
             index = self._folder.read(_INDEX)
             self._folder.write_document(_INDEX, with_entries(index, self._where, named))
+
+    def untag(self, reference: ImageReference) -> bool:
+        with self._folder.locked():
+            index = self._folder.read(_INDEX)
+            self._folder.write_document(_INDEX, without_entry(index, self._where, reference))
+        return True
 
     def sweep(self) -> None:
         """Remove the unfinished blobs of processes that were killed."""

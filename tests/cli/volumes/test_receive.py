@@ -102,7 +102,7 @@ def test_all_that_is_wrong_is_told(gap: Gap) -> None:
     flip(part(gap.folder, 2), 3)
     flip(volumes(gap.folder)[0] / TOP.path)
     done = receive(gap, 1, 2, 3, code=12)
-    assert sum(line.startswith("wrong digest: ") for line in done.err.splitlines()) == 2
+    assert sum(line.startswith("wrong: wrong digest: ") for line in done.err.splitlines()) == 2
     assert f"error: the bundle is damaged: {volumes(gap.folder)[0]}, got 2 wrong blobs\n" in done.err
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airgap.bundle.delta_bases import BaseReceipt, DeltaBase
 from airgap.bundle.statement import (
     ImageRecord,
     LedgerCheckpoint,
@@ -53,10 +54,17 @@ FULL = Statement(
 )
 UPSTREAM = UpstreamSignature("-----BEGIN PUBLIC KEY-----\n", B.hex, B)
 SIGNED = replace(FULL, images=(replace(IMAGE, upstream_signature=UPSTREAM),))
+DELTA = replace(
+    FULL,
+    bases=(
+        DeltaBase(stream="edge-stack", epoch=2, serial=6),
+        DeltaBase(stream="edge-stack", epoch=2, serial=5, receipt=BaseReceipt("plant-7", A.hex, NOW)),
+    ),
+)
 PLAIN = replace(FULL, previous=None, sender=None, images=(), requires=(), destinations=(), transfer={})
 
 
-@pytest.mark.parametrize("statement", [FULL, SIGNED, PLAIN], ids=["full", "signed", "plain"])
+@pytest.mark.parametrize("statement", [FULL, SIGNED, DELTA, PLAIN], ids=["full", "signed", "delta", "plain"])
 def test_round_trip(statement):
     raw = statement.to_bytes()
     assert Statement.parse(raw) == statement

@@ -3,25 +3,24 @@
 import io
 import json
 import re
+import sys
 
 import pytest
 import typer
 
 from airgap.cli.console import (
-    Bars,
-    Lines,
     error_value,
-    host_board,
-    make_progress,
     show_error,
     show_partial_result,
     show_result,
     size,
 )
 from airgap.cli.options import Output, TableOutput
+from airgap.cli.progress_output import Bars, Lines, host_board, make_progress
 from airgap.cli.tables import Table
 from airgap.errors import IntegrityError
-from airgap.progress import Silent
+from airgap.limits import MAX_LISTED_ERRORS
+from airgap.progress import Silent, phase_unless
 
 
 @pytest.mark.parametrize(
@@ -78,7 +77,21 @@ def test_errors(capsys):
         "message": "wrong\\n: x\\x1b, want 1, got 2",
         "hint": "do\x07",
         "exit_code": 12,
+        "wrong": ["wrong\\n: x\\x1b, want 1, got 2"],
+        "wrong_count": 1,
     }
+
+
+def test_all_parts_of_an_error_up_to_a_limit(capsys):
+    parts = [IntegrityError(f"wrong {number}") for number in range(MAX_LISTED_ERRORS + 2)]
+    parts[1].hint = "repair it"
+    error = IntegrityError.of_several(parts, "damaged", subject="stick", got="102 wrong blobs")
+    value = error_value(error)
+    assert (len(value["wrong"]), value["wrong_count"], value["hint"]) == (100, 102, "repair it")
+    show_error(error, debug=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "wrong: wrong 0"
+    assert lines[-3:] == ["wrong: 2 more", "error: damaged: stick, got 102 wrong blobs", "hint: repair it"]
 
 
 def test_where_an_error_arose(capsys):
@@ -113,18 +126,18 @@ def test_lines():
 
 
 def test_lines_now_and_then(monkeypatch):
-    monkeypatch.setattr("airgap.cli.console._PLAIN_INTERVAL", 0.0)
+    monkeypatch.setattr("airgap.cli.progress_output._PLAIN_INTERVAL", 0.0)
     out = io.StringIO()
     with Lines(out).phase("fetching", 4000) as advance:
         advance(1000)
         advance(9000)
     _, first, second, _ = out.getvalue().splitlines()
     assert re.fullmatch(r"fetching: 1\.0 kB of 4\.0 kB, .+/s, \d+ s left", first)
-    assert re.fullmatch(r"fetching: 10\.0 kB of 4\.0 kB, .+/s, 0 s left", second)
+    assert re.fullmatch(r"fetching: 4\.0 kB of 4\.0 kB, .+/s, 0 s left", second)
 
 
 def test_lines_without_a_total(monkeypatch):
-    monkeypatch.setattr("airgap.cli.console._PLAIN_INTERVAL", 0.0)
+    monkeypatch.setattr("airgap.cli.progress_output._PLAIN_INTERVAL", 0.0)
     out = io.StringIO()
     with Lines(out).phase("saving", 0) as advance:
         advance(5)
@@ -145,7 +158,30 @@ def test_lines_of_a_phase_that_fails():
     out = io.StringIO()
     with pytest.raises(ZeroDivisionError), Lines(out).phase("fetching", 10):
         raise ZeroDivisionError
-    assert out.getvalue() == "fetching: 10 B\n"
+    assert out.getvalue() == "fetching: 10 B\nfetching: not complete, stopped\n"
+
+
+def test_a_phase_of_which_a_part_failed_is_never_done():
+    out = io.StringIO()
+    with phase_unless(Lines(out), "loading", 10, lambda: True) as advance:
+        advance(10)
+    assert out.getvalue() == "loading: 10 B\nloading: not complete, stopped at 10 B of 10 B\n"
+    with phase_unless(Lines(out), "loading", 10, list) as advance:
+        advance(10)
+    assert "loading: done, 10 B" in out.getvalue()
+
+
+@pytest.mark.parametrize("make", [Bars, lambda: Lines(sys.stderr)], ids=["bars", "lines"])
+def test_content_that_is_sent_twice_counts_once(monkeypatch, capsys, make):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with make().phase("loading", 4_000_000) as advance:
+        advance(3_000_000)
+        advance(3_000_000)
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "6.0 MB" not in shown
+    assert "4.0 MB" in shown
 
 
 def test_bars_without_a_terminal_do_not_fail(capsys):

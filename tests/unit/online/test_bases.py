@@ -1,16 +1,24 @@
 """Receipts of one site add up, and a delta for several sites leaves out what all of them have."""
 
+from datetime import UTC, datetime
+
 import pytest
 
+from airgap.bundle.delta_bases import BaseReceipt, DeltaBase
 from airgap.errors import UsageError
+from airgap.limits import MAX_DELTA_BASES
 from airgap.oci.digest import Digest
 from airgap.online.bases import Base, bases_of
 
 A, B, C, D = (Digest.of(name.encode()) for name in "abcd")
 
 
-def base(*held: Digest, site: str | None = None) -> Base:
-    return Base("x", frozenset(held), site)
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def base(*held: Digest, site: str | None = None, serial: int = 1) -> Base:
+    receipt = BaseReceipt(site, "0" * 64, NOW) if site else None
+    return Base("x", frozenset(held), DeltaBase(stream="s", epoch=1, serial=serial, receipt=receipt))
 
 
 def held(bases: list[Base], *destinations: str, without: tuple[str, ...] = ()) -> set[Digest]:
@@ -68,3 +76,19 @@ def test_a_site_that_is_left_out_does_not_count_though_it_has_a_base():
 def test_only_a_destination_can_be_without(destinations):
     with pytest.raises(UsageError, match=r"^--without-base needs a destination of the manifest: q"):
         held([base(A)], *destinations, without=("q",))
+
+
+def test_the_statement_names_the_bases_that_count():
+    """Not a site that does not count, nor a receipt of archives, on which nothing can build."""
+    bases = [base(A, site="y"), base(B, serial=2), base(A, site="x"), base(site="x"), base(A, site="z")]
+    stated = bases_of(bases, ("x", "y", "z"), ("z",)).stated
+    assert [(b.title, b.receipt.site if b.receipt else None) for b in stated] == [
+        ("s-0002", None), ("s-0001", "x"), ("s-0001", "y")
+    ]  # fmt: skip
+    assert bases_of(bases[::-1], ("x", "y", "z"), ("z",)).stated == stated
+
+
+def test_more_bases_than_a_statement_can_name_are_refused():
+    bases = [base(A, site="x", serial=number) for number in range(1, MAX_DELTA_BASES + 2)]
+    with pytest.raises(UsageError, match=r"^too many bases, want at most 1,000, got 1,001"):
+        bases_of(bases, ("x",))

@@ -100,3 +100,14 @@ def test_a_receiving_side_counts_its_loads(answered):
 def test_entries_of_a_bundle(report):
     found = by_statement(report.entries)
     assert list(found) == [report.review.transfers[0].sealed.statement_sha256]
+
+
+@pytest.mark.parametrize(
+    ("result", "sha256", "alarms"), [("ok", "a", 0), ("refused", "a", 2), ("alarm", "a", 1), ("ok", "b", 1)]
+)
+def test_a_refused_receipt_is_settled_once_the_same_file_is_imported(report, result, sha256, alarms):
+    refusal = refused(report, 13, "receipt", receipt_sha256="a")
+    later = replace(refusal, seq=99, result=result, details={"receipt_sha256": sha256})
+    assert len(with_entries(report, refusal, later).alarms) == alarms
+    earlier = replace(refusal, seq=9, result="ok")
+    assert len(with_entries(report, earlier, refusal).alarms) == 1
