@@ -28,6 +28,7 @@ FLOORS = {
     "manifest": 2,
     "progress": 2,
     "recognise": 2,
+    "discover": 3,
     "endpoints": 3,
     "site": 3,
     "kit": 3,
@@ -74,7 +75,7 @@ DOORS = {
     "rich": r"airgap\.cli\.console",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
-    "yaml": r"airgap\.manifest\.strict_yaml",
+    "yaml": r"airgap\.manifest\.(strict_yaml|yaml_nodes)",
     "zstandard": r"airgap\.bundle\.compression",
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
