@@ -1,0 +1,64 @@
+"""What every reader of deployment files gets: the files, the findings, and what the person asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airgap.discover.findings import Findings, Place, Span
+from airgap.discover.sources import SourceFile, Sources
+from airgap.errors import AirgapError
+from airgap.manifest.yaml_nodes import Node, Scalar, parse_nodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """How the files are read."""
+
+    profiles: Sequence[str] = ()
+    """Compose profiles that are active, besides those that the files activate."""
+    env_files: Sequence[Path] = ()
+    """Files with variables, which replace the `.env` file beside the Compose file."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Variables, which have precedence over those in files."""
+    values_files: Sequence[Path] = ()
+    """Files with values for Helm charts."""
+    values: Sequence[str] = ()
+    """Values for Helm charts: `KEY=VALUE`, as `helm --set` takes them."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """The state of one discovery."""
+
+    sources: Sources
+    findings: Findings = field(default_factory=Findings)
+    choices: Choices = field(default_factory=Choices)
+
+    def read(self, path: Path, named_at: Place | None = None) -> SourceFile | None:
+        """Return a file, or None after adding the problem that it cannot be read.
+
+        Args:
+            path: The file.
+            named_at: Where another file names it; the problem is located there.
+        """
+        try:
+            return self.sources.read(path)
+        except AirgapError as error:
+            place = named_at or Place(file=str(path), line=0)
+            self.findings.add_problem(place, str(error), hint=error.hint)
+            return None
+
+    def documents(self, file: SourceFile) -> tuple[Node, ...]:
+        """Return the YAML documents of `file`, after adding what is wrong with the others as problems."""
+        stream = parse_nodes(file.text)
+        for problem in stream.problems:
+            what = problem.what if problem.got is None else f"{problem.what}, got {problem.got}"
+            self.findings.add_problem(Place(file=file.name, line=problem.line), what)
+        return stream.documents
+
+
+def place_of(file: SourceFile, node: Node) -> Place:
+    """Return where `node` stands; for a text on one line also its span."""
+    if isinstance(node, Scalar) and "\n" not in file.text[node.start : node.end]:
+        return Place(file=file.name, line=node.line, span=Span(node.start, node.end))
+    return Place(file=file.name, line=node.line)
