@@ -89,6 +89,10 @@ MAX_DEPLOYMENT_VALUES = 500_000
 """Scalars, lists and mappings of a file, also those that its aliases repeat: five times the largest."""
 MAX_DEPLOYMENT_DEPTH = 100
 """Levels of lists and mappings: schemas in resource definitions have 40; the reader is recursive."""
+MAX_KUSTOMIZE_VALUES = 5_000_000
+"""Values that the patches and the image rules of kustomizations walk through: a minute of work."""
+MAX_KUSTOMIZE_DEPTH = 30
+"""Kustomizations in one another."""
 
 # -- the files of a site
 
