@@ -60,7 +60,7 @@ class PlacedFindings:
             certainty = Certainty.DERIVED
         place = self.place(node)
         if name is not None and name != node.text:
-            place = Place(file=place.file, line=place.line)
+            place = Place(file=place.file, line=place.line + _lines_before(name, node))
         self.findings.add_image(
             text, place, certainty=certainty, user=user, written=self.written.get(id(node), node.text[:1000]),
             optional=optional,
@@ -73,3 +73,9 @@ class PlacedFindings:
     def add_warning(self, node: Node, what: str, hint: str | None = None) -> None:
         """Add something that a person should know."""
         self.findings.add_warning(self.place(node), what, hint=hint)
+
+
+def _lines_before(name: str, node: Scalar) -> int:
+    """Return how many lines after the start of `node` the name stands; a block starts a line earlier."""
+    is_block = "\n" in node.text and not node.is_plain
+    return node.text.partition(name)[0].count("\n") + is_block if "\n" in node.text else 0
