@@ -97,6 +97,10 @@ MAX_INCLUDED_DEPTH = 16
 """Levels of files that include or extend one another."""
 MAX_INCLUDED_FILES = 1_000
 """Files that a Compose project includes or extends, each as often as it does."""
+MAX_KUSTOMIZE_VALUES = 5_000_000
+"""Values that the patches and the image rules of kustomizations walk through: a minute of work."""
+MAX_KUSTOMIZE_DEPTH = 30
+"""Kustomizations in one another."""
 
 # -- the files of a site
 

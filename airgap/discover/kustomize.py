@@ -1,0 +1,225 @@
+"""Builds kustomizations, as far as it changes images: resources, components, patches and `images:`.
+
+The order is that of `kustomize build`: the resources and bases, then the components one after the other, then the
+kustomization's own patches, then its `images:`. What needs the network or another program is a problem with its
+line. As in kustomize, a base may be any folder with a kustomization that is named relative to the one that uses
+it, and files must be below the given folders or below their kustomization.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airgap.discover.context import Context, place_of
+from airgap.discover.findings import Place
+from airgap.discover.kubernetes import objects_in, read_kubernetes
+from airgap.discover.kustomize_images import Changes, ImageRule, ImageTransformer
+from airgap.discover.kustomize_patches import apply_operations, merge
+from airgap.discover.kustomize_sources import find_kustomization, is_remote, local_folder
+from airgap.discover.kustomize_targets import Resource, Target
+from airgap.discover.operands import add_text
+from airgap.discover.placed_findings import PlacedFindings
+from airgap.discover.sources import SourceFile
+from airgap.errors import FormatError
+from airgap.limits import MAX_KUSTOMIZE_DEPTH, MAX_KUSTOMIZE_VALUES
+from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
+
+_RENDER_HINT = "run `kustomize build` and give its output to discover: kustomize build FOLDER | airgap discover -"
+
+
+def read_kustomization(folder: Path, context: Context) -> None:
+    """Add the images of the objects that `kustomize build` would write for `folder`."""
+    build = _Build(context)
+    for resource in build.resources_of(folder, Place(file=str(folder), line=0)):
+        placed = PlacedFindings(
+            findings=context.findings, file=resource.file,
+            places=build.changes.places, written=build.changes.written,
+        )  # fmt: skip
+        read_kubernetes((resource.node,), placed)
+
+
+@dataclass(slots=True)
+class _Build:
+    context: Context
+    changes: Changes = field(default_factory=Changes)
+    _open: list[Path] = field(default_factory=list)
+    """The folders of the kustomizations that are being built, each used by the one before."""
+    _work: int = 0
+
+    def resources_of(self, folder: Path, named_at: Place) -> list[Resource]:
+        """Return the objects of the kustomization in `folder`, after its patches and image rules."""
+        return self._build(folder, named_at, [])
+
+    def _build(self, folder: Path, named_at: Place, resources: list[Resource]) -> list[Resource]:
+        """Return `resources`, of which a component changes those of its user, with those of `folder`."""
+        path = find_kustomization(folder, self.context)
+        real = folder.resolve()
+        if real in self._open or len(self._open) >= MAX_KUSTOMIZE_DEPTH:
+            self.context.findings.add_problem(named_at, f"kustomizations that use each other in a circle, got {folder}")
+            return resources
+        file = self.context.read(path, named_at) if path else None
+        if file is None:
+            if path is None:
+                self.context.findings.add_problem(named_at, f"there is no kustomization.yaml, got {folder}")
+            return resources
+        self._open.append(real)
+        for document in self.context.documents(file)[:1]:
+            if isinstance(document, Mapping):
+                resources = self._apply(document, file, resources)
+        self._open.pop()
+        return resources
+
+    def _apply(self, node: Mapping, file: SourceFile, resources: list[Resource]) -> list[Resource]:
+        resources = [*resources, *self._own_resources(node, file)]
+        for component in _texts(node, "components"):
+            if folder := self._folder(component, file):
+                resources = self._build(folder, place_of(file, component), resources)
+        _add_generated(node, file, self.context)
+        self._report_what_is_not_read(node, file)
+        resources = self._patch(node, file, resources)
+        resources = self._rename(node, file, resources)
+        return [resource.renamed(node.text("namePrefix"), node.text("nameSuffix")) for resource in resources]
+
+    # -- what a kustomization consists of
+
+    def _own_resources(self, node: Mapping, file: SourceFile) -> Iterator[Resource]:
+        for entry in (*_texts(node, "resources"), *_texts(node, "bases")):
+            path = file.folder / entry.text
+            if is_remote(entry.text):
+                what = f"a remote resource of a kustomization, got {entry.text[:200]!r}"
+                self.context.findings.add_problem(place_of(file, entry), what, hint=_RENDER_HINT)
+            elif path.is_dir():
+                if folder := self._folder(entry, file):
+                    yield from self._build(folder, place_of(file, entry), [])
+            elif found := self._file(entry, file):
+                yield from self._objects(found)
+
+    def _folder(self, entry: Scalar, file: SourceFile) -> Path | None:
+        if is_remote(entry.text):
+            what = f"a remote part of a kustomization, got {entry.text[:200]!r}"
+            self.context.findings.add_problem(place_of(file, entry), what, hint=_RENDER_HINT)
+            return None
+        return local_folder(entry.text, file, self.context, place_of(file, entry))
+
+    def _file(self, entry: Scalar, file: SourceFile) -> SourceFile | None:
+        return self.context.read(file.folder / entry.text, place_of(file, entry))
+
+    def _objects(self, file: SourceFile) -> Iterator[Resource]:
+        for found in objects_in(self.context.documents(file)):
+            yield Resource(file=file, node=found.node, names=frozenset({found.name}))
+
+    # -- patches
+
+    def _patch(self, node: Mapping, file: SourceFile, resources: list[Resource]) -> list[Resource]:
+        for entry in (*node.items("patchesStrategicMerge"), *node.items("patches"), *node.items("patchesJson6902")):
+            target = Target.parse(entry.mapping("target")) if isinstance(entry, Mapping) else None
+            for document in self._patch_documents(entry, file):
+                try:
+                    resources = self._patch_all(document, target, resources, place_of(file, entry))
+                except FormatError as error:
+                    self.context.findings.add_problem(place_of(file, entry), f"{error.what}, got {error.got}")
+        return resources
+
+    def _patch_documents(self, entry: Node, file: SourceFile) -> list[Node]:
+        """Return the documents of a patch, after keeping the places of their values."""
+        path = entry.scalar("path") if isinstance(entry, Mapping) else None
+        inline = entry.scalar("patch") if isinstance(entry, Mapping) else None
+        if isinstance(entry, Scalar):
+            path, inline = (None, entry) if "\n" in entry.text else (entry, None)
+        if inline:
+            return self._inline_documents(inline, file)
+        found = self._file(path, file) if path else None
+        documents = list(self.context.documents(found)) if found else []
+        for document in documents:
+            self.changes.set_places(document, lambda node: place_of(found, node))  # type: ignore[arg-type]
+        return documents
+
+    def _inline_documents(self, inline: Scalar, file: SourceFile) -> list[Node]:
+        stream = parse_nodes(inline.text)
+        for problem in stream.problems:
+            place = Place(file=file.name, line=inline.line + problem.line)
+            self.context.findings.add_problem(place, f"a patch: {problem.what}, got {problem.got}")
+        for document in stream.documents:
+            self.changes.set_places(
+                document, lambda node: Place(file=file.name, line=inline.line + node.line - inline.is_plain)
+            )
+        return list(stream.documents)
+
+    def _patch_all(
+        self, patch: Node, target: Target | None, resources: list[Resource], place: Place
+    ) -> list[Resource]:
+        is_operations = isinstance(patch, Sequence)
+        if target is None and isinstance(patch, Mapping):
+            target = Target.of_patch(patch)
+        changed: list[Resource] = []
+        is_used = False
+        for resource in resources:
+            if target is None or not target.matches(resource):
+                changed.append(resource)
+                continue
+            is_used = True
+            self._count(patch.size + resource.node.size)
+            node = apply_operations(resource.node, patch.items) if is_operations else merge(resource.node, patch)  # type: ignore[union-attr]
+            if isinstance(node, Mapping):
+                changed.append(resource.with_node(node))
+        if not is_used:
+            self.context.findings.add_warning(place, "a patch that changes nothing: there is no such object")
+        return changed
+
+    # -- images
+
+    def _rename(self, node: Mapping, file: SourceFile, resources: list[Resource]) -> list[Resource]:
+        for entry in node.items("images"):
+            if not isinstance(entry, Mapping):
+                continue
+            transformer = ImageTransformer(ImageRule.parse(entry), self.changes)
+            renamed: list[Resource] = []
+            for resource in resources:
+                self._count(resource.node.size)
+                new = transformer.apply(resource.node)
+                renamed.append(resource.with_node(new) if isinstance(new, Mapping) else resource)
+            resources = renamed
+            if not transformer.has_matched:
+                what = f"an image rule that changes nothing: no object has the image {entry.text('name')!r}"
+                self.context.findings.add_warning(place_of(file, entry), what, hint="compare it with the names in the base")
+        return resources
+
+    def _count(self, values: int) -> None:
+        self._work += values
+        if self._work > MAX_KUSTOMIZE_VALUES:
+            raise FormatError("too much work for kustomizations", want=f"at most {MAX_KUSTOMIZE_VALUES:,} values")
+
+    def _report_what_is_not_read(self, node: Mapping, file: SourceFile) -> None:
+        for key in ("helmCharts", "helmChartInflationGenerator", "generators", "transformers"):
+            if items := node.items(key):
+                what = f"`{key}` of a kustomization is not read"
+                self.context.findings.add_problem(place_of(file, items[0]), what, hint=_RENDER_HINT)
+        for entry in node.items("replacements"):
+            if isinstance(entry, Mapping) and re.search("image", _all_text(entry)):
+                what = "a replacement that changes images is not read"
+                self.context.findings.add_problem(place_of(file, entry), what, hint=_RENDER_HINT)
+
+
+def _add_generated(node: Mapping, file: SourceFile, context: Context) -> None:
+    """Add the images in the literals of generated ConfigMaps."""
+    placed = PlacedFindings(findings=context.findings, file=file)
+    for generator in node.items("configMapGenerator"):
+        if not isinstance(generator, Mapping):
+            continue
+        user = f"ConfigMap {generator.text('name')}"
+        for literal in generator.items("literals"):
+            if isinstance(literal, Scalar):
+                key, _, value = literal.text.partition("=")
+                add_text(key, literal, value.strip("'\""), f"{user}, key {key}", placed)
+
+
+def _texts(node: Mapping, key: str) -> Iterator[Scalar]:
+    return (item for item in node.items(key) if isinstance(item, Scalar) and item.text)
+
+
+def _all_text(node: Node) -> str:
+    if isinstance(node, Scalar):
+        return node.text
+    children = node.items if isinstance(node, Sequence) else node.pairs.values()
+    return " ".join(_all_text(child) for child in children)
