@@ -1,7 +1,8 @@
 """Which Compose files belong together, as `docker compose` decides it.
 
-In a folder: the files that COMPOSE_FILE in `.env` names, else `compose.yaml` with its override file. Files on the
-command line: in their order, on top of each other, if the later ones are in the folder of the first or below it.
+In a folder: the files that COMPOSE_FILE in `.env` names, else `compose.yaml` with its override file. Files on
+the command line: in their order, on top of each other, if the later ones are in the folder of the first or
+below it.
 """
 
 import re
@@ -98,14 +99,17 @@ class FolderProjects:
             if not self.context.used & {path.resolve() for path in files if path.parent == folder}:
                 self._folders.append(folder)
                 read_folder(folder, self.context)
+        variants: dict[Path, list[str]] = {}
         for path in files:
-            if path.resolve() not in self.context.used:
-                self._read_other(path)
-
-    def _read_other(self, path: Path) -> None:
-        if not any(path.is_relative_to(folder) for folder in self._folders):
-            read_compose([path], self.context)
-            return
-        what = "a Compose file that `docker compose` does not use by itself, and that is not read"
-        hint = "to use it, name the files of the project in their order, the base file first"
-        self.context.findings.add_warning(Place(file=str(path), line=0), what, hint=hint)
+            folder = next((folder for folder in self._folders if path.is_relative_to(folder)), None)
+            if path.resolve() in self.context.used:
+                continue
+            if folder is None:
+                read_compose([path], self.context)
+            else:
+                variants.setdefault(folder, []).append(str(path.relative_to(folder)))
+        for folder, names in variants.items():
+            what = "Compose files that `docker compose` does not use by itself, and that are not read"
+            hint = "to use them, name the files of the project in their order, the base file first"
+            place = Place(file=str(folder), line=0)
+            self.context.findings.add_warning(place, f"{what}, got {', '.join(names)}", hint=hint)
