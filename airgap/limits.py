@@ -101,6 +101,16 @@ MAX_KUSTOMIZE_VALUES = 5_000_000
 """Values that the patches and the image rules of kustomizations walk through: a minute of work."""
 MAX_KUSTOMIZE_DEPTH = 30
 """Kustomizations in one another."""
+MAX_CHART_ARCHIVE_BYTES = 20 << 20
+"""A packed chart: Helm itself refuses larger ones."""
+MAX_CHART_BYTES = 100 << 20
+"""All files of a chart, unpacked: the limit of Helm."""
+MAX_CHART_FILES = 10_000
+"""Files of a chart with its subcharts."""
+MAX_CHART_DEPTH = 5
+"""Charts in one another."""
+HELM_SECONDS = 120
+"""Until `helm template` must have ended."""
 
 # -- the files of a site
 

@@ -98,13 +98,15 @@ NEVER = {
 
 NARROW = {
     "asyncio": r"airgap\.endpoints\.server\.(server|exchange|slots)",
-    "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)",
+    "subprocess": (
+        r"airgap\.(discover\.helm_program|endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)"
+    ),
     "zipfile": r"airgap\.online\.own_wheel",
 }
 """Who may all the same. `serve` answers many connections at a time. A kit is fetched and installed by pip,
 which has no other door than its command line,
-containerd has its own client, `ctr`, and programs may keep the logins of registries; our own wheel is
-written, and no archive read.
+containerd has its own client, `ctr`, and programs may keep the logins of registries; only Helm knows how a chart's
+templates are rendered; our own wheel is written, and no archive read.
 """
 
 STANDS_ALONE = "airgap.kit.install"

@@ -5,10 +5,10 @@ from typing import Final
 
 CORE_GROUPS: Final = frozenset({
     "", "apps", "batch", "extensions", "autoscaling", "policy", "certificates.k8s.io", "networking.k8s.io",
-    "storage.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io", "events.k8s.io",
-    "rbac.authorization.k8s.io", "authorization.k8s.io", "authentication.k8s.io", "apiregistration.k8s.io",
-    "flowcontrol.apiserver.k8s.io", "internal.apiserver.k8s.io", "resource.k8s.io", "storagemigration.k8s.io",
-    "apps.openshift.io",
+    "storage.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io", "discovery.k8s.io",
+    "events.k8s.io", "rbac.authorization.k8s.io", "authorization.k8s.io", "authentication.k8s.io",
+    "apiregistration.k8s.io", "flowcontrol.apiserver.k8s.io", "internal.apiserver.k8s.io",
+    "resource.k8s.io", "storagemigration.k8s.io", "apps.openshift.io",
 })  # fmt: skip
 """Groups of Kubernetes itself, and OpenShift's DeploymentConfig: only pod templates in them name images."""
 
@@ -18,7 +18,9 @@ _WITHOUT_IMAGES: Final = re.compile(
     r"|aquasecurity\.github\.io|rbac\.authorization\.k8s\.io|kubewarden\.io|snapshot\.storage\.k8s\.io"
     r"|config\.kubernetes\.io|kustomize\.config\.k8s\.io|externaldns\.k8s\.io|external-secrets\.io)"
 )
-"""Groups of schemas, policies and reports: images in them are patterns and descriptions, and nothing starts them."""
+"""Groups of schemas, policies and reports: images in them are patterns and descriptions, and nothing starts
+them.
+"""
 
 _WELL_KNOWN: Final = re.compile(
     r"(?:.*\.)?(?:monitoring\.coreos\.com|cnpg\.io|ceph\.rook\.io|kubevirt\.io|strimzi\.io|victoriametrics\.com"
@@ -32,9 +34,10 @@ _WELL_KNOWN: Final = re.compile(
 """Groups of operators whose field `image` is known to be the image that they start."""
 
 STARTING_KEYS: Final = frozenset({
-    "replicas", "instances", "numberOfInstances", "size", "nodes", "nodeSets", "version", "storage", "volume",
-    "volumeClaimTemplate", "resources", "podTemplate", "deploymentMode", "components", "variant", "calicoNetwork",
-    "service_type", "postgres_configuration_secret", "zookeeper", "kafka", "pools", "clusterSize",
+    "replicas", "instances", "numberOfInstances", "size", "nodes", "nodeSets", "version", "storage",
+    "volume", "volumeClaimTemplate", "resources", "podTemplate", "deploymentMode", "components", "variant",
+    "calicoNetwork", "service_type", "postgres_configuration_secret", "zookeeper", "kafka", "pools",
+    "clusterSize",
 })  # fmt: skip
 """Fields in the specification of a resource whose operator starts pods for it."""
 
@@ -48,9 +51,10 @@ _CONFIGURATION: Final = re.compile(
 """Groups of resources that configure, or whose images their other fields name."""
 
 IGNORED_KINDS: Final = frozenset({
-    "CustomResourceDefinition", "ImagePolicy", "ImageRepository", "ImageContentSourcePolicy", "ClusterImagePolicy",
-    "ImageDigestMirrorSet", "ImageTagMirrorSet", "ClusterPolicyReport", "PolicyReport", "PackageManifest",
-    "OCIRepository", "HelmRepository", "GitRepository", "ConstraintTemplate",
+    "CustomResourceDefinition", "ImagePolicy", "ImageRepository", "ImageContentSourcePolicy",
+    "ClusterImagePolicy", "ImageDigestMirrorSet", "ImageTagMirrorSet", "ClusterPolicyReport",
+    "PolicyReport", "PackageManifest", "OCIRepository", "HelmRepository", "GitRepository",
+    "ConstraintTemplate",
 })  # fmt: skip
 
 

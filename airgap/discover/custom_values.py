@@ -17,13 +17,24 @@ from airgap.discover.pods import is_container, is_container_list
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 
 _SKIPPED = {
-    "annotations", "labels", "matchLabels", "status", "managedFields", "openAPIV3Schema", "description", "output",
-    "message", "metadata", "apiVersion", "kind", "nodeSelector", "tolerations", "volumeMounts", "schema",
+    "annotations", "labels", "matchLabels", "status", "managedFields", "openAPIV3Schema", "description",
+    "output", "message", "metadata", "apiVersion", "kind", "nodeSelector", "tolerations", "volumeMounts",
+    "schema",
 }  # fmt: skip
 """Values that are about something else, and `output`, where a build writes its image."""
 _IMAGE_KEYS = {"image", "imageName", "dockerImage", "baseImage", "containerImage", "customImage", "imageSpec"}
 """Keys whose value is the name of an image, and nothing else."""
-_GROUP_EVIDENCE = {"tag", "digest", "version", "registry", "repository", "imageTag", "image_version", "sha", "hub"}
+_GROUP_EVIDENCE = {
+    "tag",
+    "digest",
+    "version",
+    "registry",
+    "repository",
+    "imageTag",
+    "image_version",
+    "sha",
+    "hub",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +86,9 @@ class _Reader:
             elif not is_template(text) and plausible_reference(text) and ":" in text:
                 self.placed.add_image(node, self._label(path), Certainty.GUESS)
         elif text.startswith("docker://"):
-            self.placed.add_image(node, self._label(path), Certainty.DERIVED, name=text.removeprefix("docker://"))
+            self.placed.add_image(
+                node, self._label(path), Certainty.DERIVED, name=text.removeprefix("docker://")
+            )
         else:
             for word in dict.fromkeys(tokens(text)):
                 if not is_template(word) and unmistakable_reference(word):

@@ -1,12 +1,13 @@
 """Puts together names of images whose parts are values of their own: registry, repository, tag and digest.
 
-Values of Helm charts and many custom resources have them: `{registry: quay.io, repository: a/b, tag: v1}`. A name
-that was put together is never certain, because only the program that reads the values knows how it does it.
+Values of Helm charts and many custom resources have them: `{registry: quay.io, repository: a/b, tag: v1}`. A
+name that was put together is never certain, because only the program that reads the values knows how it does
+it.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airgap.discover.image_text import is_template, names_image, plausible_reference, unmistakable_reference
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
@@ -66,6 +67,7 @@ def find_groups(
     group = _group(node, defaults, path, disabled_by)
     if group:
         yield group
+        yield from _variants(node, group)
     for key, child in node.pairs.items():
         if key in _SKIPPED or (group and child is group.at):
             continue
@@ -89,6 +91,23 @@ def _group(
         return None
     is_clear = bool(reference.digest) or ":" in text.rpartition("/")[2]
     return ImageGroup(name=text, at=name, path=path, disabled_by=disabled_by, is_clear=is_clear)
+
+
+def _variants(node: Mapping, group: ImageGroup) -> Iterator[ImageGroup]:
+    """Yield the images with a digest of their own: `digestChroot` is the digest of `NAME-chroot`."""
+    base = group.name.partition("@")[0]
+    for key, digest in node.pairs.items():
+        variant = key.removeprefix("digest").lower()
+        if (
+            key.startswith("digest")
+            and variant
+            and isinstance(digest, Scalar)
+            and _DIGEST_TEXT.fullmatch(digest.text)
+        ):
+            name, colon, tag = base.rpartition(":")
+            whole = f"{name}-{variant}{colon}{tag}@{digest.text}" if colon and "/" not in tag else ""
+            if whole and digest.text.startswith("sha256:"):
+                yield replace(group, name=whole, disabled_by=".".join((*group.path, variant)))
 
 
 def _name(node: Mapping, path: tuple[str, ...], defaults: GroupDefaults) -> Scalar | None:
@@ -140,18 +159,29 @@ def _first(node: Mapping, keys: tuple[str, ...]) -> str:
 def _whole_name(
     node: Mapping, key: str, value: Scalar, path: tuple[str, ...], disabled_by: str
 ) -> Iterator[ImageGroup]:
-    """Yield the image that `value` is the whole name of, with a tag in a key of its own (`fooTag` beside `foo`)."""
+    """Yield the image that `value` is the whole name of, with a tag in a key of its own (`fooTag` beside
+    `foo`).
+    """
     text = value.text
     if is_template(text) or not text:
         return
     if names_image(key):
-        tag = next((node.text(f"{key}{end}") for end in ("Tag", "_tag", "Version") if node.text(f"{key}{end}")), "")
+        tag = next(
+            (node.text(f"{key}{end}") for end in ("Tag", "_tag", "Version") if node.text(f"{key}{end}")), ""
+        )
         has_tag = ":" in text.rpartition("/")[2] or "@" in text
         name = f"{text}:{tag}" if tag and not has_tag else text
         if plausible_reference(name) and ("/" in name or has_tag or tag or key == "image"):
             is_clear = has_tag or bool(tag)
             yield ImageGroup(
-                name=name, at=value, path=(*path, key), disabled_by=disabled_by, is_whole=not tag, is_clear=is_clear
+                name=name,
+                at=value,
+                path=(*path, key),
+                disabled_by=disabled_by,
+                is_whole=not tag,
+                is_clear=is_clear,
             )
     elif unmistakable_reference(text):
-        yield ImageGroup(name=text, at=value, path=(*path, key), disabled_by=disabled_by, is_whole=True, is_clear=False)
+        yield ImageGroup(
+            name=text, at=value, path=(*path, key), disabled_by=disabled_by, is_whole=True, is_clear=False
+        )

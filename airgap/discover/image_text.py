@@ -1,8 +1,8 @@
 """Decides which texts in deployment files are names of images.
 
-A field that a specification defines as an image is read with `ImageReference.parse`. Everywhere else (arguments,
-environment variables, ConfigMaps, fields of custom resources) only the shape of a text, and the name of its field,
-say that it is an image: here are the rules for that.
+A field that a specification defines as an image is read with `ImageReference.parse`. Everywhere else
+(arguments, environment variables, ConfigMaps, fields of custom resources) only the shape of a text, and the
+name of its field, say that it is an image: here are the rules for that.
 """
 
 import re
@@ -19,11 +19,12 @@ _PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _NAMING_WORDS = {"image", "images"}
 _NOT_NAMES = {
-    "policy", "secret", "secrets", "tag", "tags", "version", "versions", "registry", "registries", "prefix", "suffix",
-    "namespace", "digest", "digests", "sha", "id", "path", "type", "format", "size", "count", "timeout", "interval",
-    "pull", "threshold", "percent", "service", "user", "username", "password", "credentials", "repo", "repository",
-    "hub", "key", "keys", "dir", "directory", "file", "enabled", "age", "period", "kind", "group", "mode", "url",
-    "selector", "os", "family", "project", "catalog", "stream", "hash", "platform", "arch", "cache", "config",
+    "policy", "secret", "secrets", "tag", "tags", "version", "versions", "registry", "registries", "prefix",
+    "suffix", "namespace", "digest", "digests", "sha", "id", "path", "type", "format", "size", "count",
+    "timeout", "interval", "pull", "threshold", "percent", "service", "user", "username", "password",
+    "credentials", "repo", "repository", "hub", "key", "keys", "dir", "directory", "file", "enabled", "age",
+    "period", "kind", "group", "mode", "url", "selector", "os", "family", "project", "catalog", "stream",
+    "hash", "platform", "arch", "cache", "config",
 }  # fmt: skip
 """Last words of a key that is about an image, but is not its name: `imagePullPolicy`, `IMAGE_VERSION`."""
 _VERSION = re.compile(
@@ -58,7 +59,9 @@ def plausible_reference(text: str) -> ImageReference | None:
 
 
 def unmistakable_reference(text: str) -> ImageReference | None:
-    """Return the image that `text` names, if it cannot be much else: a registry's host, a path, a tag or digest."""
+    """Return the image that `text` names, if it cannot be much else: a registry's host, a path, a tag or
+    digest.
+    """
     host, slash, _ = text.partition("/")
     if not slash or not ("." in host or ":" in host) or _FILE.search(text):
         return None

@@ -1,8 +1,8 @@
 """Reads Kubernetes objects: pod templates wherever they stand, custom resources, and what controllers start.
 
-An image of a container is `sure` in any kind of object, because the shape is a specification. Fields of custom
-resources are `sure` for operators that are known, and `derived` otherwise. Schemas, policies and comments name no
-images that run.
+An image of a container is `sure` in any kind of object, because the shape is a specification. Fields of
+custom resources are `sure` for operators that are known, and `derived` otherwise. Schemas, policies and
+comments name no images that run.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from airgap.discover.custom_values import add_custom_values
 from airgap.discover.operands import add_configuration
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.pods import add_pods
-from airgap.manifest.yaml_nodes import Mapping, Node, Scalar
+from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, iterate_nodes
 
 _CONFIGURATION_KINDS = ("ConfigMap", "Secret")
 
@@ -96,10 +96,16 @@ def _read_object(found: KubernetesObject, placed: PlacedFindings) -> None:
 
 
 def _starts_pods(found: KubernetesObject) -> bool:
-    """Return whether it is a custom resource for which an operator starts pods, as far as its fields show it."""
+    """Return whether it is a custom resource for which an operator starts pods, as far as its fields show
+    it.
+    """
     if is_configuration(found.group) or has_no_images(found.group, found.kind):
         return False
     specification = found.node.mapping("spec")
+    if any(
+        isinstance(node, Mapping) and "imageCatalogRef" in node.pairs for node in iterate_nodes(specification)
+    ):
+        return False
     return bool(STARTING_KEYS & specification.pairs.keys()) or not _has_text(specification)
 
 

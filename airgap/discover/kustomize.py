@@ -1,9 +1,9 @@
 """Builds kustomizations, as far as it changes images: resources, components, patches and `images:`.
 
-The order is that of `kustomize build`: the resources and bases, then the components one after the other, then the
-kustomization's own patches, then its `images:`. What needs the network or another program is a problem with its
-line. As in kustomize, a base may be any folder with a kustomization that is named relative to the one that uses
-it, and files must be below the given folders or below their kustomization.
+The order is that of `kustomize build`: the resources and bases, then the components one after the other,
+then the kustomization's own patches, then its `images:`. What needs the network or another program is a
+problem with its line. As in kustomize, a base may be any folder with a kustomization that is named relative
+to the one that uses it, and files must be below the given folders or below their kustomization.
 """
 
 import re
@@ -21,17 +21,27 @@ from airgap.discover.kustomize_targets import Resource, Target
 from airgap.discover.operands import add_text
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.sources import SourceFile
-from airgap.errors import FormatError
+from airgap.errors import FormatError, PolicyError
 from airgap.limits import MAX_KUSTOMIZE_DEPTH, MAX_KUSTOMIZE_VALUES
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
 
-_RENDER_HINT = "run `kustomize build` and give its output to discover: kustomize build FOLDER | airgap discover -"
+_RENDER_HINT = (
+    "run `kustomize build` and give its output to discover: kustomize build FOLDER | airgap discover -"
+)
+_KUSTOMIZATION_WORK = 100
+"""What reading a kustomization counts as, in values."""
 
 
 def read_kustomization(folder: Path, context: Context) -> None:
     """Add the images of the objects that `kustomize build` would write for `folder`."""
     build = _Build(context)
-    for resource in build.resources_of(folder, Place(file=str(folder), line=0)):
+    place = Place(file=str(folder), line=0)
+    try:
+        resources = build.resources_of(folder, place)
+    except PolicyError as error:
+        context.findings.add_problem(place, str(error), hint=_RENDER_HINT)
+        return
+    for resource in resources:
         placed = PlacedFindings(
             findings=context.findings, file=resource.file,
             places=build.changes.places, written=build.changes.written,
@@ -46,6 +56,7 @@ class _Build:
     _open: list[Path] = field(default_factory=list)
     """The folders of the kustomizations that are being built, each used by the one before."""
     _work: int = 0
+    _parsed: dict[Path, tuple[Node, ...]] = field(default_factory=dict)
 
     def resources_of(self, folder: Path, named_at: Place) -> list[Resource]:
         """Return the objects of the kustomization in `folder`, after its patches and image rules."""
@@ -56,7 +67,9 @@ class _Build:
         path = find_kustomization(folder, self.context)
         real = folder.resolve()
         if real in self._open or len(self._open) >= MAX_KUSTOMIZE_DEPTH:
-            self.context.findings.add_problem(named_at, f"kustomizations that use each other in a circle, got {folder}")
+            self.context.findings.add_problem(
+                named_at, f"kustomizations that use each other in a circle, got {folder}"
+            )
             return resources
         file = self.context.read(path, named_at) if path else None
         if file is None:
@@ -64,7 +77,8 @@ class _Build:
                 self.context.findings.add_problem(named_at, f"there is no kustomization.yaml, got {folder}")
             return resources
         self._open.append(real)
-        for document in self.context.documents(file)[:1]:
+        self._count(_KUSTOMIZATION_WORK)
+        for document in self._documents(file)[:1]:
             if isinstance(document, Mapping):
                 resources = self._apply(document, file, resources)
         self._open.pop()
@@ -106,13 +120,23 @@ class _Build:
         return self.context.read(file.folder / entry.text, place_of(file, entry))
 
     def _objects(self, file: SourceFile) -> Iterator[Resource]:
-        for found in objects_in(self.context.documents(file)):
+        for found in objects_in(self._documents(file)):
+            self._count(found.node.size)
             yield Resource(file=file, node=found.node, names=frozenset({found.name}))
+
+    def _documents(self, file: SourceFile) -> tuple[Node, ...]:
+        if file.path not in self._parsed:
+            self._parsed[file.path] = self.context.documents(file)
+        return self._parsed[file.path]
 
     # -- patches
 
     def _patch(self, node: Mapping, file: SourceFile, resources: list[Resource]) -> list[Resource]:
-        for entry in (*node.items("patchesStrategicMerge"), *node.items("patches"), *node.items("patchesJson6902")):
+        for entry in (
+            *node.items("patchesStrategicMerge"),
+            *node.items("patches"),
+            *node.items("patchesJson6902"),
+        ):
             target = Target.parse(entry.mapping("target")) if isinstance(entry, Mapping) else None
             for document in self._patch_documents(entry, file):
                 try:
@@ -130,7 +154,7 @@ class _Build:
         if inline:
             return self._inline_documents(inline, file)
         found = self._file(path, file) if path else None
-        documents = list(self.context.documents(found)) if found else []
+        documents = list(self._documents(found)) if found else []
         for document in documents:
             self.changes.set_places(document, lambda node: place_of(found, node))  # type: ignore[arg-type]
         return documents
@@ -149,7 +173,6 @@ class _Build:
     def _patch_all(
         self, patch: Node, target: Target | None, resources: list[Resource], place: Place
     ) -> list[Resource]:
-        is_operations = isinstance(patch, Sequence)
         if target is None and isinstance(patch, Mapping):
             target = Target.of_patch(patch)
         changed: list[Resource] = []
@@ -160,7 +183,7 @@ class _Build:
                 continue
             is_used = True
             self._count(patch.size + resource.node.size)
-            node = apply_operations(resource.node, patch.items) if is_operations else merge(resource.node, patch)  # type: ignore[union-attr]
+            node = _patched(resource.node, patch)
             if isinstance(node, Mapping):
                 changed.append(resource.with_node(node))
         if not is_used:
@@ -182,13 +205,16 @@ class _Build:
             resources = renamed
             if not transformer.has_matched:
                 what = f"an image rule that changes nothing: no object has the image {entry.text('name')!r}"
-                self.context.findings.add_warning(place_of(file, entry), what, hint="compare it with the names in the base")
+                self.context.findings.add_warning(
+                    place_of(file, entry), what, hint="compare it with the names in the base"
+                )
         return resources
 
     def _count(self, values: int) -> None:
         self._work += values
         if self._work > MAX_KUSTOMIZE_VALUES:
-            raise FormatError("too much work for kustomizations", want=f"at most {MAX_KUSTOMIZE_VALUES:,} values")
+            want = f"at most {MAX_KUSTOMIZE_VALUES:,} values"
+            raise PolicyError("kustomizations that repeat their objects too often", want=want)
 
     def _report_what_is_not_read(self, node: Mapping, file: SourceFile) -> None:
         for key in ("helmCharts", "helmChartInflationGenerator", "generators", "transformers"):
@@ -199,6 +225,10 @@ class _Build:
             if isinstance(entry, Mapping) and re.search("image", _all_text(entry)):
                 what = "a replacement that changes images is not read"
                 self.context.findings.add_problem(place_of(file, entry), what, hint=_RENDER_HINT)
+
+
+def _patched(node: Mapping, patch: Node) -> Node | None:
+    return apply_operations(node, patch.items) if isinstance(patch, Sequence) else merge(node, patch)
 
 
 def _add_generated(node: Mapping, file: SourceFile, context: Context) -> None:

@@ -53,7 +53,9 @@ def split_name(image: str) -> tuple[str, str, str]:
 
 @dataclass(slots=True)
 class Changes:
-    """What values were before they were changed, and where values of other files stand, by `id` of the value."""
+    """What values were before they were changed, and where values of other files stand, by `id` of the
+    value.
+    """
 
     written: dict[int, str] = field(default_factory=dict)
     places: dict[int, Place] = field(default_factory=dict)

@@ -57,7 +57,9 @@ def _merge_mappings(target: Mapping, patch: Mapping) -> Mapping | None:
 
 
 def _merge_items(target: Sequence, patch: Sequence, key: str) -> Sequence:
-    is_replaced = any(isinstance(item, Mapping) and item.text(_DIRECTIVE) == "replace" for item in patch.items)
+    is_replaced = any(
+        isinstance(item, Mapping) and item.text(_DIRECTIVE) == "replace" for item in patch.items
+    )
     items: list[Node] = [] if is_replaced else list(target.items)
     for item in patch.items:
         if not isinstance(item, Mapping) or (item.text(_DIRECTIVE) == "replace" and not item.text(key)):

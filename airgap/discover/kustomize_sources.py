@@ -10,7 +10,9 @@ from airgap.discover.sources import SourceFile
 from airgap.manifest.yaml_nodes import Mapping, Scalar
 
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com[/:]|gitlab\.com/|bitbucket\.org/|.*\?(?:ref|version)=|.*//")
+_REMOTE = re.compile(
+    r"[a-z][a-z0-9+.-]*://|git@|github\.com[/:]|gitlab\.com/|bitbucket\.org/|.*\?(?:ref|version)=|.*//"
+)
 _REFERENCES = ("resources", "bases", "components")
 
 
@@ -36,7 +38,9 @@ def local_folder(text: str, file: SourceFile, context: Context, named_at: Place)
     path = file.folder / text
     if Path(text).is_absolute():
         context.findings.add_problem(
-            named_at, f"an absolute path in a kustomization, got {text[:200]!r}", hint="write it relative to the file"
+            named_at,
+            f"an absolute path in a kustomization, got {text[:200]!r}",
+            hint="write it relative to the file",
         )
         return None
     if context.sources.is_folder(path):

@@ -79,8 +79,8 @@ class Target:
 def _fits(pattern: str, texts: set[str] | frozenset[str]) -> bool:
     """Return whether one of `texts` is what the pattern of a target means.
 
-    kustomize takes any regular expression. One with nested repetition could take for ever, so only `.*`, `|` and
-    groups are patterns here; other patterns are compared as text.
+    kustomize takes any regular expression. One with nested repetition could take for ever, so only `.*`, `|`
+    and groups are patterns here; other patterns are compared as text.
     """
     if not pattern:
         return True
@@ -100,7 +100,7 @@ def _matches(choice: str, text: str) -> bool:
         return False
     rest = text[len(first) : len(text) - len(last)]
     for part in middle:
-        before, found, rest = rest.partition(part) if part else ("", "found", rest)
+        _, found, rest = rest.partition(part) if part else ("", "found", rest)
         if not found:
             return False
     return True

@@ -1,4 +1,6 @@
-"""Changes in the values of a document, each of which gives a new value: the documents of a file stay as they are."""
+"""Changes in the values of a document, each of which gives a new value: the documents of a file stay as they
+are.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,6 +1,8 @@
-"""Reads the images that programs start by themselves: arguments, environment variables and ConfigMaps name them.
+"""Reads the images that programs start by themselves: arguments, environment variables and ConfigMaps name
+them.
 
-Each of these is a guess, with one exception: `RELATED_IMAGE_…` is the convention of operators for such images.
+Each of these is a guess, with one exception: `RELATED_IMAGE_…` is the convention of operators for such
+images.
 """
 
 import re
@@ -18,8 +20,13 @@ from airgap.discover.placed_findings import PlacedFindings
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar
 
 _RELATED = "RELATED_IMAGE"
-_IMAGE_LINE = re.compile(r"""^[ \t]*(?:- )?["']?[\w.-]*image["']?[ \t]*[:=][ \t]*["']?([^\s"',#]+)["']?,?[ \t]*(?:#.*)?$""", re.I | re.M)
-"""A line of a configuration or a pod in a text: `image: busybox`, `"image": "busybox",`, `sandbox_image = "x"`."""
+_IMAGE_LINE = re.compile(
+    r"""^[ \t]*(?:- )?["']?[\w.-]*image["']?[ \t]*[:=][ \t]*["']?([^\s"',#]+)["']?,?[ \t]*(?:#.*)?$""",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line of a configuration or a pod in a text: `image: busybox`, `"image": "busybox",`, `sandbox_image =
+"x"`.
+"""
 _OUTPUTS = ("destination", "cache-repo", "cache-to", "cache-from", "push", "tag", "output")
 """Options whose value is where a build writes its image."""
 _EXAMPLES = ("_example",)
@@ -37,7 +44,7 @@ def add_environment(env: Iterable[Node], user: str, placed: PlacedFindings) -> N
 
 
 def add_arguments(arguments: Iterable[Node], user: str, placed: PlacedFindings) -> None:
-    """Add the images in the command line `arguments` of a container: `--x-image=REF`, or `-x-image` and REF."""
+    """Add the images in the command line `arguments` of a container: `--x-image=REF`, or two words."""
     option = ""
     for argument in arguments:
         if not isinstance(argument, Scalar):

@@ -32,7 +32,13 @@ class PlacedFindings:
         return Place(file=place.file, line=place.line) if id(node) in self.written else place
 
     def add_image(
-        self, node: Scalar, user: str, certainty: Certainty, *, name: str | None = None, optional: str | None = None
+        self,
+        node: Scalar,
+        user: str,
+        certainty: Certainty,
+        *,
+        name: str | None = None,
+        optional: str | None = None,
     ) -> None:
         """Add the image that `node` names; a problem if another program still has to fill it in.
 
