@@ -101,13 +101,13 @@ class FolderProjects:
                 read_folder(folder, self.context)
         variants: dict[Path, list[str]] = {}
         for path in files:
-            folder = next((folder for folder in self._folders if path.is_relative_to(folder)), None)
+            home = next((folder for folder in self._folders if path.is_relative_to(folder)), None)
             if path.resolve() in self.context.used:
                 continue
-            if folder is None:
+            if home is None:
                 read_compose([path], self.context)
             else:
-                variants.setdefault(folder, []).append(str(path.relative_to(folder)))
+                variants.setdefault(home, []).append(str(path.relative_to(home)))
         for folder, names in variants.items():
             what = "Compose files that `docker compose` does not use by itself, and that are not read"
             hint = "to use them, name the files of the project in their order, the base file first"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airgap.discover import compose_projects
+from airgap.discover.charts import read_chart
 from airgap.discover.context import Choices, Context
 from airgap.discover.devcontainer import NAMES as DEVCONTAINERS
 from airgap.discover.devcontainer import read_devcontainer
@@ -89,7 +90,7 @@ class _Run:
         if path.is_dir():
             self._read_folder(path)
         elif path.name.endswith(_PACKED_CHARTS):
-            self._read_chart(path)
+            read_chart(path, self.context)
         elif path.name in KUSTOMIZATION_FILES:
             read_kustomization(path.parent, self.context)
         elif file := self.context.read(path):
@@ -127,17 +128,13 @@ class _Run:
         read_kubernetes(objects, PlacedFindings(findings=self.context.findings, file=file))
         return bool(objects) or len(others) < len(documents)
 
-    def _read_chart(self, path: Path) -> None:
-        place = Place(file=str(path), line=0)
-        self.context.findings.add_problem(place, "charts cannot be read yet")
-
     # -- folders
 
     def _read_folder(self, top: Path) -> None:
         folders = list(walk(top, self.context))
         for chart in folders:
             if chart.is_chart:
-                self._read_chart(chart.path)
+                read_chart(chart.path, self.context)
         rest = [folder for folder in folders if not folder.is_chart]
         kustomizations = top_kustomizations([folder.path for folder in rest], self.context)
         for path in kustomizations:
