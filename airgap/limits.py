@@ -89,6 +89,14 @@ MAX_DEPLOYMENT_VALUES = 500_000
 """Scalars, lists and mappings of a file, also those that its aliases repeat: five times the largest."""
 MAX_DEPLOYMENT_DEPTH = 100
 """Levels of lists and mappings: schemas in resource definitions have 40; the reader is recursive."""
+MAX_VARIABLE_DEPTH = 16
+"""Variables in the defaults of variables."""
+MAX_EXPANDED_CHARACTERS = 64 << 10
+"""A text with its variables replaced: they could multiply it."""
+MAX_INCLUDED_DEPTH = 16
+"""Levels of files that include or extend one another."""
+MAX_INCLUDED_FILES = 1_000
+"""Files that a Compose project includes or extends, each as often as it does."""
 MAX_KUSTOMIZE_VALUES = 5_000_000
 """Values that the patches and the image rules of kustomizations walk through: a minute of work."""
 MAX_KUSTOMIZE_DEPTH = 30

@@ -12,6 +12,7 @@ from airgap.cli import (
     backup,
     console,
     diff,
+    discover,
     help_command,
     init,
     inspect,
@@ -96,7 +97,7 @@ def _top(
 
 
 for module in (
-    init, lock, plan, pack, sign, inspect, diff, verify, receive, load, send, serve, repack, repair,
+    init, discover, lock, plan, pack, sign, inspect, diff, verify, receive, load, send, serve, repack, repair,
     backup, restore, help_command, version,
 ):  # fmt: skip
     register(app, module.NAME, help_text=module.__doc__, panel=module.PANEL)(module.run)

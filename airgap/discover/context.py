@@ -33,6 +33,8 @@ class Context:
     sources: Sources
     findings: Findings = field(default_factory=Findings)
     choices: Choices = field(default_factory=Choices)
+    used: set[Path] = field(default_factory=set)
+    """The real paths of files that were read as parts of a whole: they are not read again alone."""
 
     def read(self, path: Path, named_at: Place | None = None) -> SourceFile | None:
         """Return a file, or None after adding the problem that it cannot be read.

@@ -33,6 +33,8 @@ class Severity(StrEnum):
     """Nothing that could be read is missing, but a person should know it."""
 
 
+_MAX_USERS = 3
+"""Services that one problem names."""
 _RANK = {certainty: number for number, certainty in enumerate(Certainty)}
 
 
@@ -74,6 +76,8 @@ class FoundImage:
     """The platforms that the file states; empty if it states none."""
     optional: str | None = None
     """Why it does not run by default: `profile debug`; None if it does."""
+    note: str | None = None
+    """What a person should know about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,9 +90,20 @@ class Problem:
     hint: str | None = None
     """What to do about it."""
     severity: Severity = Severity.PROBLEM
+    users: tuple[str, ...] = ()
+    """What it concerns: `service web`; empty for a file as a whole."""
+
+    @property
+    def text(self) -> str:
+        """The statement with what it concerns."""
+        if not self.users:
+            return self.what
+        more = len(self.users) - _MAX_USERS
+        named = ", ".join(self.users[:_MAX_USERS]) + (f" and {more} more" if more > 0 else "")
+        return f"{named}: {self.what}"
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.place}"
+        return f"{self.text}: {self.place}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +158,7 @@ class Findings:
         written: str | None = None,
         platforms: Iterable[Platform] = (),
         optional: str | None = None,
+        note: str | None = None,
     ) -> None:
         """Add an image, or a problem if `name` cannot be the name of one. A guess that cannot is dropped.
 
@@ -154,39 +170,55 @@ class Findings:
             written: The text in the file, if that is another one.
             platforms: The platforms that the file states.
             optional: Why it does not run by default.
+            note: What a person should know about it.
         """
         try:
             reference = full_name(name)
         except FormatError as error:
             if certainty is not Certainty.GUESS:
-                self.add_problem(place, f"{user}: {error.what}, got {error.got}", hint=error.hint)
+                self.add_problem(place, f"{error.what}, got {error.got}", hint=error.hint, user=user)
             return
         if reference.registry == "localhost":
-            what = f"{user}: {reference} was made on one machine, and no registry has it"
-            self.add_warning(
-                place, what, hint="push it to a registry, or list it with `source:` or `archive:`"
-            )
+            what = f"{reference} was made on one machine, and no registry has it"
+            hint = "push it to a registry, or list it with `source:` or `archive:`"
+            self.add_warning(place, what, hint=hint, user=user)
             return
         self.images.append(
             FoundImage(
                 reference=reference, written=name if written is None else written, certainty=certainty,
-                place=place, user=user, platforms=tuple(platforms), optional=optional,
+                place=place, user=user, platforms=tuple(platforms), optional=optional, note=note,
             )
         )  # fmt: skip
 
-    def add_problem(self, place: Place, what: str, *, hint: str | None = None) -> None:
-        """Add something that could not be read or resolved."""
-        self.problems.append(Problem(place=place, what=what, hint=hint))
+    def add_problem(
+        self, place: Place, what: str, *, hint: str | None = None, user: str | None = None
+    ) -> None:
+        """Add something that could not be read or resolved.
 
-    def add_warning(self, place: Place, what: str, *, hint: str | None = None) -> None:
-        """Add something that a person should know, though nothing that could be read is missing."""
-        self.problems.append(Problem(place=place, what=what, hint=hint, severity=Severity.WARNING))
+        Args:
+            place: Where it stands.
+            what: A short statement of what is wrong.
+            hint: What to do about it.
+            user: What it concerns: `service web`.
+        """
+        self.problems.append(Problem(place=place, what=what, hint=hint, users=(user,) if user else ()))
+
+    def add_warning(
+        self, place: Place, what: str, *, hint: str | None = None, user: str | None = None
+    ) -> None:
+        """Add something that a person should know, though nothing that could be read is missing.
+
+        The arguments are those of `add_problem`.
+        """
+        users = (user,) if user else ()
+        problem = Problem(place=place, what=what, hint=hint, users=users, severity=Severity.WARNING)
+        self.problems.append(problem)
 
     def discovery(self, files: Iterable[str] = ()) -> Discovery:
         """Return what was found: each image once, with all its places."""
         return Discovery(
             images=tuple(_images(self.images)),
-            problems=tuple(dict.fromkeys(self.problems)),
+            problems=tuple(_problems(self.problems)),
             files=tuple(files),
         )
 
@@ -201,6 +233,15 @@ def full_name(text: str) -> ImageReference:
         raise FormatError("the name of the image cannot be resolved", got=repr(text), hint=hint)
     reference = ImageReference.parse(text.removeprefix("docker://"))
     return replace(reference, registry=normal_host(reference.registry))
+
+
+def _problems(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield each problem once, with all users that it concerns."""
+    users: dict[Problem, dict[str, None]] = {}
+    for problem in problems:
+        users.setdefault(replace(problem, users=()), {}).update(dict.fromkeys(problem.users))
+    for problem, names in users.items():
+        yield replace(problem, users=tuple(names))
 
 
 def _images(found: Iterable[FoundImage]) -> Iterator[DiscoveredImage]:

@@ -27,7 +27,7 @@ class SourceFile:
     @property
     def name(self) -> str:
         """The name of the file in findings."""
-        return "standard input" if self.path == STDIN else str(self.path)
+        return "standard input" if self.path == STDIN else os.path.normpath(self.path)
 
     @property
     def folder(self) -> Path:
@@ -93,8 +93,8 @@ class Sources:
             FormatError: There is no such file, it is not a regular file, it is too large or not UTF-8.
             MediaError: The disk fails.
         """
-        real = self.check(path)
         if path not in self._read:
+            real = self.check(path)
             raw = self.read_bytes(real, path, MAX_DEPLOYMENT_FILE_BYTES)
             self._read[path] = SourceFile(path=path, text=decode(raw, path))
         return self._read[path]

@@ -49,9 +49,17 @@ def test_a_name_that_no_image_has_is_a_problem_and_a_guess_is_dropped(name: str)
     findings.add_image(name, at(7), certainty=Certainty.SURE, user="service web")
     findings.add_image(name, at(7), certainty=Certainty.GUESS, user="service web")
     assert findings.images == []
-    [problem] = findings.problems
+    [problem] = findings.discovery().problems
     assert (problem.place.line, problem.severity) == (7, Severity.PROBLEM)
-    assert problem.what.startswith("service web: ")
+    assert problem.text.startswith("service web: ")
+
+
+def test_one_problem_of_several_services_is_reported_once() -> None:
+    findings = Findings()
+    for name in "abcde":
+        findings.add_problem(at(5), "no name", user=f"service {name}")
+    [problem] = findings.discovery().problems
+    assert str(problem) == "service a, service b, service c and 2 more: no name: f.yaml:5"
 
 
 def test_an_image_that_was_built_on_a_machine_is_a_warning() -> None:
