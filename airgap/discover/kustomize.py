@@ -68,6 +68,8 @@ class _Build:
             )
             return resources
         file = self.context.read(path, named_at) if path else None
+        if path:
+            self.context.mark_used(path)
         if file is None:
             if path is None:
                 self.context.findings.add_problem(named_at, f"there is no kustomization.yaml, got {folder}")
@@ -113,7 +115,9 @@ class _Build:
         return local_folder(entry.text, file, self.context, place_of(file, entry))
 
     def _file(self, entry: Scalar, file: SourceFile) -> SourceFile | None:
-        return self.context.read(tidy(file.folder / entry.text), place_of(file, entry))
+        path = tidy(file.folder / entry.text)
+        self.context.mark_used(path)
+        return self.context.read(path, place_of(file, entry))
 
     def _objects(self, file: SourceFile) -> Iterator[Resource]:
         for found in objects_in(self._documents(file)):
