@@ -1,9 +1,14 @@
 """Names of images whose parts are values of their own."""
 
+import json
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airgap.discover.image_groups import GroupDefaults, find_groups
 from airgap.manifest.yaml_nodes import parse_nodes
+from airgap.oci.reference import ImageReference
 
 CHART = GroupDefaults(registry="quay.io", namespace="team", tag="v9")
 DIGEST = "1" * 64
@@ -43,3 +48,23 @@ def test_a_digest_of_its_own_is_the_digest_of_a_variant() -> None:
     (document,) = parse_nodes(text).documents
     names = [(group.name, group.disabled_by) for group in find_groups(document)]
     assert names == [("r.io/a/b:1", ""), (f"r.io/a/b-chroot:1@sha256:{DIGEST}", "image.chroot")]
+
+
+KEYS = st.sampled_from(
+    ["image", "repository", "registry", "tag", "digest", "name", "enabled", "digestX", "xImage", "xImageTag"]
+)
+TEXTS = st.text("ab/:@.{}$1-", max_size=8) | st.sampled_from(["r.io/a/b:1", "false", "sha256:" + DIGEST])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.recursive(
+        TEXTS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+        max_leaves=10,
+    )
+)
+def test_any_values_give_names_that_can_be_parsed(values: object) -> None:
+    for document in parse_nodes(json.dumps(values)).documents:
+        for group in find_groups(document, CHART):
+            assert ImageReference.parse(group.name)
