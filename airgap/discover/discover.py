@@ -28,6 +28,8 @@ _KINDS = (
 _YAML = (".yaml", ".yml")
 _MAYBE = re.compile(r"""^["'{\s-]*(?:apiVersion|kind|images)["']?\s*:""", re.MULTILINE)
 """A key of a document that one of the readers knows; other files in a folder are not parsed."""
+_WHOLE = (*KUSTOMIZATION_FILES, *DEVCONTAINERS)
+"""Files that are read before the others."""
 _PACKED_CHARTS = (".tgz", ".tar.gz")
 
 
@@ -140,6 +142,9 @@ class _Run:
         for path in kustomizations:
             read_kustomization(path, self.context)
         candidates = [file for folder in rest for file in self._files_of(folder)]
+        for file in candidates:
+            if file.path.name in DEVCONTAINERS:
+                read_devcontainer(file, self.context)
         compose = [file for file in candidates if compose_projects.has_compose(file)]
         compose_projects.FolderProjects(self.context).read([file.path for file in compose])
         for file in candidates:
@@ -159,11 +164,9 @@ class _Run:
 
     def _read_candidate(self, file: SourceFile, kustomizations: Sequence[Path]) -> None:
         """Add the images of a file in a folder, if it is of a known kind."""
-        if file.path.resolve() in self.context.used or file.path.name in KUSTOMIZATION_FILES:
+        if file.path.resolve() in self.context.used or file.path.name in _WHOLE:
             return
-        if file.path.name in DEVCONTAINERS:
-            read_devcontainer(file, self.context)
-        elif file.path.suffix in (".txt", ".list"):
+        if file.path.suffix in (".txt", ".list"):
             if is_image_list(file.text, is_strict="image" not in file.path.name.lower()):
                 read_image_list(file, self.context)
         elif _MAYBE.search(file.text) and not any(
