@@ -10,7 +10,9 @@ from airgap.discover.sources import SourceFile
 from airgap.manifest.yaml_nodes import Mapping, Node
 
 EMPTY = Mapping(pairs={}, key_lines={}, line=0)
-_ADDED_V = re.compile(r"""v%s["']\s+\$?\.?(?:\w+\.)*Chart\.AppVersion|v\{\{-?\s*\$?\.Chart\.AppVersion""")
+_ADDED_V = re.compile(
+    r"""v(?:%s)?["']\s+\$?\.?(?:\w+\.)*Chart\.AppVersion|v\{\{-?\s*\$?\.Chart\.AppVersion"""
+)
 """How templates put a `v` before the version of the application, which has none."""
 _IN_IMAGE = re.compile(r"image|tag|repository|version", re.IGNORECASE)
 

@@ -46,7 +46,7 @@ class ChartValues:
         defaults = GroupDefaults(
             registry=registry or merged.text("imageRegistry"),
             namespace=merged.text("imageNamespace"),
-            tag=chart.app_version,
+            tag=_global_tag(merged) or chart.app_version,
         )
         dependencies = chart.dependencies
         names = {dependency.name for dependency in dependencies} | chart.subcharts.keys()
@@ -157,6 +157,12 @@ def _merged(values: Mapping, changes: Mapping) -> Mapping:
 def _global_registry(values: Mapping) -> str:
     common = values.mapping("global")
     return common.text("imageRegistry") or common.mapping("image").text("registry") or common.text("registry")
+
+
+def _global_tag(values: Mapping) -> str:
+    common = values.mapping("global")
+    tag = common.text("imageTag") or common.mapping("image").text("tag") or common.text("tag")
+    return tag or values.text("version")
 
 
 def _turned_off(condition: str, values: Mapping) -> str:

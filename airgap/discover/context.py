@@ -1,5 +1,6 @@
 """What every reader of deployment files gets: the files, the findings, and what the person asked for."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,11 @@ class Context:
     choices: Choices = field(default_factory=Choices)
     used: set[Path] = field(default_factory=set)
     """The real paths of files that were read as parts of a whole: they are not read again alone."""
+
+    def mark_used(self, path: Path) -> None:
+        """Keep that a file was read as a part of a whole."""
+        with contextlib.suppress(OSError, RuntimeError, ValueError):  # a loop of links, or an invalid name
+            self.used.add(path.resolve())
 
     def read(self, path: Path, named_at: Place | None = None) -> SourceFile | None:
         """Return a file, or None after adding the problem that it cannot be read.

@@ -1,7 +1,7 @@
 """Finds the images of files and folders: recognises what each is by its content, and calls its reader."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,11 @@ from airgap.discover.folders import Folder, walk
 from airgap.discover.image_lists import is_image_list, is_mostly_images, read_image_list
 from airgap.discover.kubernetes import is_kubernetes, read_kubernetes
 from airgap.discover.kustomize import read_kustomization
-from airgap.discover.kustomize_sources import KUSTOMIZATION_FILES, top_kustomizations
+from airgap.discover.kustomize_sources import (
+    KUSTOMIZATION_FILES,
+    find_kustomization,
+    top_kustomizations,
+)
 from airgap.discover.packages import read_package
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.sources import STDIN, SourceFile, Sources
@@ -138,18 +142,18 @@ class _Run:
             if chart.is_chart:
                 read_chart(chart.path, self.context)
         rest = [folder for folder in folders if not folder.is_chart]
-        kustomizations = top_kustomizations([folder.path for folder in rest], self.context)
-        for path in kustomizations:
+        for path in top_kustomizations([folder.path for folder in rest], self.context):
             read_kustomization(path, self.context)
+        owned = {folder.path for folder in rest if find_kustomization(folder.path, self.context)}
         candidates = [file for folder in rest for file in self._files_of(folder)]
         for file in candidates:
             if file.path.name in DEVCONTAINERS:
                 read_devcontainer(file, self.context)
-        compose = [file for file in candidates if compose_projects.has_compose(file)]
-        compose_projects.FolderProjects(self.context).read([file.path for file in compose])
+        compose = [file.path for file in candidates if compose_projects.has_compose(file)]
+        compose_projects.FolderProjects(self.context).read(compose)
         for file in candidates:
-            if file not in compose:
-                self._read_candidate(file, kustomizations)
+            if file.path not in compose:
+                self._read_candidate(file, owned)
 
     def _files_of(self, folder: Folder) -> Iterator[SourceFile]:
         """Yield the files that may be deployment files. Only YAML that cannot be read is a problem."""
@@ -162,14 +166,17 @@ class _Run:
                         Place(file=str(path), line=0), error.what, hint=error.hint
                     )
 
-    def _read_candidate(self, file: SourceFile, kustomizations: Sequence[Path]) -> None:
-        """Add the images of a file in a folder, if it is of a known kind."""
+    def _read_candidate(self, file: SourceFile, owned: Container[Path]) -> None:
+        """Add the images of a file in a folder, if it is of a known kind.
+
+        Args:
+            file: The file.
+            owned: The folders with a kustomization, which says which files beside it are used, and how.
+        """
         if file.path.resolve() in self.context.used or file.path.name in _WHOLE:
             return
         if file.path.suffix in (".txt", ".list"):
             if is_image_list(file.text, is_strict="image" not in file.path.name.lower()):
                 read_image_list(file, self.context)
-        elif _MAYBE.search(file.text) and not any(
-            file.path.is_relative_to(folder) for folder in kustomizations
-        ):
+        elif _MAYBE.search(file.text) and file.path.parent not in owned:
             self._read_documents(file)

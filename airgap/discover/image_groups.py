@@ -20,6 +20,18 @@ _EVIDENCE = (*_REGISTRY_KEYS, *_TAG_KEYS, *_DIGEST_KEYS, "pullPolicy", "imagePul
 """Keys beside a name which show that the mapping is about an image."""
 _TAG_TEXT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST_TEXT = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+_FOREIGN = {
+    "kubectl",
+    "busybox",
+    "alpine",
+    "nginx",
+    "redis",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "memcached",
+    "curl",
+}
 _SKIPPED = {"annotations", "labels", "podAnnotations", "podLabels", "description", "status"}
 
 
@@ -115,9 +127,8 @@ def _name(node: Mapping, path: tuple[str, ...], defaults: GroupDefaults) -> Scal
         found = node.scalar(key)
         if found and found.text:
             return found
-    if defaults.registry and path and names_image(path[-1]):
-        return node.scalar("name")
-    return None
+    is_named = bool(defaults.registry or "tag" in node.pairs) and bool(path) and names_image(path[-1])
+    return node.scalar("name") if is_named else None
 
 
 def join_name(node: Mapping, name: str, defaults: GroupDefaults) -> str:
@@ -141,7 +152,7 @@ def _with_registry(node: Mapping, name: str, defaults: GroupDefaults) -> str:
 def _suffix(node: Mapping, name: str, defaults: GroupDefaults) -> str:
     if "@" in name or ":" in name.rpartition("/")[2]:
         return ""
-    tag = _first(node, _TAG_KEYS) or defaults.tag
+    tag = _first(node, _TAG_KEYS) or ("" if _is_foreign(name) else defaults.tag)
     digest = _first(node, _DIGEST_KEYS)
     if node.text("useDigest").lower() == "false" or not _DIGEST_TEXT.fullmatch(digest):
         digest = ""
@@ -150,6 +161,11 @@ def _suffix(node: Mapping, name: str, defaults: GroupDefaults) -> str:
     if not _TAG_TEXT.fullmatch(tag):
         tag = ""
     return (f":{tag}" if tag else "") + (f"@{digest}" if digest else "")
+
+
+def _is_foreign(name: str) -> bool:
+    """Return whether the image is one that many charts use, and that has its own versions."""
+    return name.rpartition("/")[2] in _FOREIGN
 
 
 def _first(node: Mapping, keys: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ _TEMPLATE = re.compile(
     r"\{\{|\}\}"  # Go templates, Argo, Jinja
     r"|\$[({A-Za-z_]"  # shells, envsubst, Kubernetes, OpenShift
     r"|\[\[|\]\]|<[^<>]*>|###|@@|%[A-Za-z_]+%|%%"
+    r"|^ko://"  # names of Go programs, which ko builds
 )
 _PLACEHOLDER = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")

@@ -75,8 +75,9 @@ def read_kubernetes(documents: Iterable[Node], placed: PlacedFindings) -> None:
     for kind, found in silent.items():
         placed.add_warning(
             found.node,
-            f"{found}: no image is named in this {kind}; its operator chooses the images",
+            f"no image is named in this {kind}; its operator chooses the images",
             "look the images up in the operator's documentation, and list them in the manifest",
+            str(found),
         )
 
 

@@ -6,7 +6,6 @@ problem with its line. As in kustomize, a base may be any folder with a kustomiz
 to the one that uses it, and files must be below the given folders or below their kustomization.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +14,16 @@ from airgap.discover.context import Context, place_of
 from airgap.discover.findings import Place
 from airgap.discover.kubernetes import objects_in, read_kubernetes
 from airgap.discover.kustomize_images import Changes, ImageRule, ImageTransformer
+from airgap.discover.kustomize_parts import RENDER_HINT, add_generated, report_what_is_not_read
 from airgap.discover.kustomize_patches import apply_operations, merge
-from airgap.discover.kustomize_sources import find_kustomization, is_remote, local_folder
+from airgap.discover.kustomize_sources import find_kustomization, is_remote, local_folder, tidy
 from airgap.discover.kustomize_targets import Resource, Target
-from airgap.discover.operands import add_text
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.sources import SourceFile
 from airgap.errors import FormatError, PolicyError
 from airgap.limits import MAX_KUSTOMIZE_DEPTH, MAX_KUSTOMIZE_VALUES
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
 
-_RENDER_HINT = (
-    "run `kustomize build` and give its output to discover: kustomize build FOLDER | airgap discover -"
-)
 _KUSTOMIZATION_WORK = 100
 """What reading a kustomization counts as, in values."""
 
@@ -39,7 +35,7 @@ def read_kustomization(folder: Path, context: Context) -> None:
     try:
         resources = build.resources_of(folder, place)
     except PolicyError as error:
-        context.findings.add_problem(place, str(error), hint=_RENDER_HINT)
+        context.findings.add_problem(place, str(error), hint=RENDER_HINT)
         return
     for resource in resources:
         placed = PlacedFindings(
@@ -72,6 +68,8 @@ class _Build:
             )
             return resources
         file = self.context.read(path, named_at) if path else None
+        if path:
+            self.context.mark_used(path)
         if file is None:
             if path is None:
                 self.context.findings.add_problem(named_at, f"there is no kustomization.yaml, got {folder}")
@@ -89,8 +87,8 @@ class _Build:
         for component in _texts(node, "components"):
             if folder := self._folder(component, file):
                 resources = self._build(folder, place_of(file, component), resources)
-        _add_generated(node, file, self.context)
-        self._report_what_is_not_read(node, file)
+        add_generated(node, file, self.context)
+        report_what_is_not_read(node, file, self.context)
         resources = self._patch(node, file, resources)
         resources = self._rename(node, file, resources)
         return [resource.renamed(node.text("namePrefix"), node.text("nameSuffix")) for resource in resources]
@@ -99,10 +97,10 @@ class _Build:
 
     def _own_resources(self, node: Mapping, file: SourceFile) -> Iterator[Resource]:
         for entry in (*_texts(node, "resources"), *_texts(node, "bases")):
-            path = file.folder / entry.text
+            path = tidy(file.folder / entry.text)
             if is_remote(entry.text):
                 what = f"a remote resource of a kustomization, got {entry.text[:200]!r}"
-                self.context.findings.add_problem(place_of(file, entry), what, hint=_RENDER_HINT)
+                self.context.findings.add_problem(place_of(file, entry), what, hint=RENDER_HINT)
             elif path.is_dir():
                 if folder := self._folder(entry, file):
                     yield from self._build(folder, place_of(file, entry), [])
@@ -112,12 +110,14 @@ class _Build:
     def _folder(self, entry: Scalar, file: SourceFile) -> Path | None:
         if is_remote(entry.text):
             what = f"a remote part of a kustomization, got {entry.text[:200]!r}"
-            self.context.findings.add_problem(place_of(file, entry), what, hint=_RENDER_HINT)
+            self.context.findings.add_problem(place_of(file, entry), what, hint=RENDER_HINT)
             return None
         return local_folder(entry.text, file, self.context, place_of(file, entry))
 
     def _file(self, entry: Scalar, file: SourceFile) -> SourceFile | None:
-        return self.context.read(file.folder / entry.text, place_of(file, entry))
+        path = tidy(file.folder / entry.text)
+        self.context.mark_used(path)
+        return self.context.read(path, place_of(file, entry))
 
     def _objects(self, file: SourceFile) -> Iterator[Resource]:
         for found in objects_in(self._documents(file)):
@@ -186,7 +186,7 @@ class _Build:
             node = _patched(resource.node, patch)
             if isinstance(node, Mapping):
                 changed.append(resource.with_node(node))
-        if not is_used:
+        if not is_used and _is_about_images(patch):
             self.context.findings.add_warning(place, "a patch that changes nothing: there is no such object")
         return changed
 
@@ -216,40 +216,23 @@ class _Build:
             want = f"at most {MAX_KUSTOMIZE_VALUES:,} values"
             raise PolicyError("kustomizations that repeat their objects too often", want=want)
 
-    def _report_what_is_not_read(self, node: Mapping, file: SourceFile) -> None:
-        for key in ("helmCharts", "helmChartInflationGenerator", "generators", "transformers"):
-            if items := node.items(key):
-                what = f"`{key}` of a kustomization is not read"
-                self.context.findings.add_problem(place_of(file, items[0]), what, hint=_RENDER_HINT)
-        for entry in node.items("replacements"):
-            if isinstance(entry, Mapping) and re.search("image", _all_text(entry)):
-                what = "a replacement that changes images is not read"
-                self.context.findings.add_problem(place_of(file, entry), what, hint=_RENDER_HINT)
-
 
 def _patched(node: Mapping, patch: Node) -> Node | None:
     return apply_operations(node, patch.items) if isinstance(patch, Sequence) else merge(node, patch)
-
-
-def _add_generated(node: Mapping, file: SourceFile, context: Context) -> None:
-    """Add the images in the literals of generated ConfigMaps."""
-    placed = PlacedFindings(findings=context.findings, file=file)
-    for generator in node.items("configMapGenerator"):
-        if not isinstance(generator, Mapping):
-            continue
-        user = f"ConfigMap {generator.text('name')}"
-        for literal in generator.items("literals"):
-            if isinstance(literal, Scalar):
-                key, _, value = literal.text.partition("=")
-                add_text(key, literal, value.strip("'\""), f"{user}, key {key}", placed)
 
 
 def _texts(node: Mapping, key: str) -> Iterator[Scalar]:
     return (item for item in node.items(key) if isinstance(item, Scalar) and item.text)
 
 
-def _all_text(node: Node) -> str:
+def _is_about_images(node: Node) -> bool:
+    """Return whether a patch names an image, so that it matters if it changes nothing."""
     if isinstance(node, Scalar):
-        return node.text
-    children = node.items if isinstance(node, Sequence) else node.pairs.values()
-    return " ".join(_all_text(child) for child in children)
+        return False
+    if isinstance(node, Sequence):
+        return any(_is_about_images(item) for item in node.items)
+    return (
+        "image" in node.pairs
+        or "image" in node.text("path")
+        or any(map(_is_about_images, node.pairs.values()))
+    )

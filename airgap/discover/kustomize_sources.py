@@ -1,5 +1,6 @@
 """The folders of kustomizations: which files they are in, and which folders they may use."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,15 @@ def is_remote(text: str) -> bool:
     return bool(_REMOTE.match(text))
 
 
+def tidy(path: Path) -> Path:
+    """Return `path` without `..` where that is the same file, because no link is on the way."""
+    short = Path(os.path.normpath(path))
+    try:
+        return short if short.resolve() == path.resolve() else path
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or an invalid name
+        return path
+
+
 def find_kustomization(folder: Path, context: Context) -> Path | None:
     """Return the file of the kustomization in `folder`; None without one, or if it may not be read."""
     return next((path for name in KUSTOMIZATION_FILES if context.sources.exists(path := folder / name)), None)
@@ -35,7 +45,7 @@ def local_folder(text: str, file: SourceFile, context: Context, named_at: Place)
         context: Gets the folder as a further one that may be read.
         named_at: The place of `text`.
     """
-    path = file.folder / text
+    path = tidy(file.folder / text)
     if Path(text).is_absolute():
         context.findings.add_problem(
             named_at,

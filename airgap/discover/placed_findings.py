@@ -52,24 +52,30 @@ class PlacedFindings:
         text = node.text if name is None else name
         if is_template(text):
             if certainty is not Certainty.GUESS:
-                what = f"{user}: the name of the image cannot be resolved, got {text[:200]!r}"
-                self.findings.add_problem(self.place(node), what, hint=TEMPLATE_HINT)
+                what = f"the name of the image cannot be resolved, got {text[:200]!r}"
+                self.findings.add_problem(self.place(node), what, hint=TEMPLATE_HINT, user=user)
             return
         is_changed = self.is_rendered or id(node) in self.written
         if is_changed and certainty is Certainty.SURE:
             certainty = Certainty.DERIVED
         place = self.place(node)
         if name is not None and name != node.text:
-            place = Place(file=place.file, line=place.line)
+            place = Place(file=place.file, line=place.line + _lines_before(name, node))
         self.findings.add_image(
             text, place, certainty=certainty, user=user, written=self.written.get(id(node), node.text[:1000]),
             optional=optional,
         )  # fmt: skip
 
-    def add_problem(self, node: Node, what: str, hint: str | None = None) -> None:
-        """Add something that could not be read or resolved."""
-        self.findings.add_problem(self.place(node), what, hint=hint)
+    def add_problem(self, node: Node, what: str, hint: str, user: str) -> None:
+        """Add something about `user` that could not be read or resolved."""
+        self.findings.add_problem(self.place(node), what, hint=hint, user=user)
 
-    def add_warning(self, node: Node, what: str, hint: str | None = None) -> None:
-        """Add something that a person should know."""
-        self.findings.add_warning(self.place(node), what, hint=hint)
+    def add_warning(self, node: Node, what: str, hint: str, user: str) -> None:
+        """Add something about `user` that a person should know."""
+        self.findings.add_warning(self.place(node), what, hint=hint, user=user)
+
+
+def _lines_before(name: str, node: Scalar) -> int:
+    """Return how many lines after the start of `node` the name stands; a block starts a line earlier."""
+    is_block = "\n" in node.text and not node.is_plain
+    return node.text.partition(name)[0].count("\n") + is_block if "\n" in node.text else 0

@@ -69,14 +69,16 @@ def _add_container_image(image: Scalar, label: str, placed: PlacedFindings) -> N
     if not image.text.strip() or image.is_null:
         placed.add_warning(
             image,
-            f"{label}: the image is filled in by the cluster (an image stream, or a webhook)",
+            "the image is filled in by the cluster (an image stream, or a webhook)",
             "list the image that the cluster fills in, in the manifest",
+            label,
         )
     elif image.text in {"controller:latest", "controller", "auto"}:
         placed.add_problem(
             image,
-            f"{label}: a placeholder for an image, got {image.text!r}",
+            f"a placeholder for an image, got {image.text!r}",
             "run discover on the kustomization, or on the rendered files, that replace it",
+            label,
         )
     else:
         placed.add_image(image, label, Certainty.SURE)
