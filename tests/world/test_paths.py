@@ -328,7 +328,7 @@ SOURCES = {
     "a layout as an archive": ("OCI layout", "{archive: %s}", "not an archive of images: %s, got an OCI image layout", "list `- oci: %s`"),
     "an archive as a layout": ("docker save", "{oci: %s}", "not an OCI image layout: %s, got an archive of images (docker save)", "list `- archive: %s`"),
     "a file system as an archive": ("docker export", "{archive: %s}", "not an archive of images: %s, got the file system of a container", "`docker save IMAGE`"),
-    "a Compose file as an archive": ("Compose", "{archive: %s}", "not an archive of images: %s, got a Compose file", "docker compose -f %s"),
+    "a Compose file as an archive": ("Compose", "{archive: %s}", "not an archive of images: %s, got a Compose file", "airgap discover %s -o stack.yaml"),
     "an empty folder": ("empty folder", "{oci: %s}", "not an OCI image layout: %s, got an empty folder", "is the medium mounted there?"),
 }  # fmt: skip
 
