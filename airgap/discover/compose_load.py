@@ -164,7 +164,8 @@ class _Loader:
             files = [folder / ENV_FILE]
         if not files:
             return scope.variables
-        own = _read_variables(self.context, [path for path in files if path], dict(scope.variables))
+        found = [path for path in files if path]
+        own = _read_variables(self.context, found, dict(scope.variables), item.place)
         return ChainMap(dict(scope.variables), own)
 
     def _path(self, part: Part, folder: Path) -> Path | None:
@@ -188,11 +189,11 @@ def _list(part: Part) -> Iterator[Part]:
 
 
 def _read_variables(
-    context: Context, paths: Sequence[Path], above: MutableMapping[str, str]
+    context: Context, paths: Sequence[Path], above: MutableMapping[str, str], named_at: Place | None = None
 ) -> dict[str, str]:
     values: dict[str, str] = {}
     for path in paths:
-        file = context.read(path)
+        file = context.read(path, named_at)
         if file is None:
             continue
         found = parse_dotenv(file.text, ChainMap(above, values))

@@ -32,6 +32,8 @@ _KINDS = (
 _YAML = (".yaml", ".yml")
 _MAYBE = re.compile(r"""^["'{\s-]*(?:apiVersion|kind|images)["']?\s*:""", re.MULTILINE)
 """A key of a document that one of the readers knows; other files in a folder are not parsed."""
+_WHOLE = (*KUSTOMIZATION_FILES, *DEVCONTAINERS)
+"""Files that are read before the others."""
 _PACKED_CHARTS = (".tgz", ".tar.gz")
 
 
@@ -144,10 +146,13 @@ class _Run:
             read_kustomization(path, self.context)
         owned = {folder.path for folder in rest if find_kustomization(folder.path, self.context)}
         candidates = [file for folder in rest for file in self._files_of(folder)]
-        compose = [file for file in candidates if compose_projects.has_compose(file)]
-        compose_projects.FolderProjects(self.context).read([file.path for file in compose])
         for file in candidates:
-            if file not in compose:
+            if file.path.name in DEVCONTAINERS:
+                read_devcontainer(file, self.context)
+        compose = [file.path for file in candidates if compose_projects.has_compose(file)]
+        compose_projects.FolderProjects(self.context).read(compose)
+        for file in candidates:
+            if file.path not in compose:
                 self._read_candidate(file, owned)
 
     def _files_of(self, folder: Folder) -> Iterator[SourceFile]:
@@ -168,11 +173,9 @@ class _Run:
             file: The file.
             owned: The folders with a kustomization, which says which files beside it are used, and how.
         """
-        if file.path.resolve() in self.context.used or file.path.name in KUSTOMIZATION_FILES:
+        if file.path.resolve() in self.context.used or file.path.name in _WHOLE:
             return
-        if file.path.name in DEVCONTAINERS:
-            read_devcontainer(file, self.context)
-        elif file.path.suffix in (".txt", ".list"):
+        if file.path.suffix in (".txt", ".list"):
             if is_image_list(file.text, is_strict="image" not in file.path.name.lower()):
                 read_image_list(file, self.context)
         elif _MAYBE.search(file.text) and file.path.parent not in owned:

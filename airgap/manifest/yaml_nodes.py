@@ -246,7 +246,7 @@ class _Reader:
         start, end = self._base + event.start_mark.index, self._base + event.end_mark.index
         if (event.anchor or event.tag) and (properties := _PROPERTIES.match(self.text, start, end)):
             start = properties.end()
-        # A number that is no character (`"\U00110000"`) or half of one would break what prints it.
+        # A number that is not a character (`"\U00110000"`) or half of one would break what prints it.
         text = event.value.encode("utf-8", "replace").decode("utf-8")
         return Scalar(
             text=text, line=self._line(event.start_mark), start=start, end=end,
