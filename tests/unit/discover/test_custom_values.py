@@ -35,3 +35,37 @@ def resource(group: str, spec: str) -> dict[str, str]:
 )  # fmt: skip
 def test_fields_of_custom_resources(tmp_path: Path, group: str, spec: str, want: list[str]) -> None:
     assert images(found_in(tmp_path, resource(group, spec))) == want
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        (
+            ("apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: r}\n"
+            "spec: {chart: {spec: {chart: app}}, values: {redis: {repository: r.io/redis, tag: '8'}}}"),
+            ["r.io/redis:8 derived"],
+        ),
+        (
+            ("apiVersion: helm.cattle.io/v1\nkind: HelmChart\nmetadata: {name: r}\nspec:\n  chart: app\n"
+            "  valuesContent: |\n    image: {repository: r.io/app, tag: '1'}\n"),
+            ["r.io/app:1 derived"],
+        ),
+        (
+            ("apiVersion: argoproj.io/v1alpha1\nkind: Application\nmetadata: {name: r}\n"
+            "spec: {source: {chart: app, helm: {values: 'image: {repository: r.io/app, tag: v1}'}}}"),
+            ["r.io/app:v1 derived"],
+        ),
+    ],
+)  # fmt: skip
+def test_a_chart_that_an_object_installs_is_a_problem(tmp_path: Path, text: str, want: list[str]) -> None:
+    found = found_in(tmp_path, {"k.yaml": text})
+    assert images(found) == want
+    assert [problem.what for problem in found.problems] == ["the chart app is not read, only values here"]
+
+
+def test_an_object_in_a_text_is_derived(tmp_path: Path) -> None:
+    manifest = "apiVersion: batch/v1\n      kind: Job\n      image: 'alpine:3'\n"
+    spec = (
+        f"\n  templates:\n  - resource:\n      manifest: |\n        {manifest.replace('      ', '        ')}"
+    )
+    assert images(found_in(tmp_path, resource("argoproj.io", spec))) == ["alpine:3 derived"]
