@@ -89,10 +89,22 @@ MAX_DEPLOYMENT_VALUES = 500_000
 """Scalars, lists and mappings of a file, also those that its aliases repeat: five times the largest."""
 MAX_DEPLOYMENT_DEPTH = 100
 """Levels of lists and mappings: schemas in resource definitions have 40; the reader is recursive."""
+MAX_DEPLOYMENT_DOCUMENTS = 20_000
+"""YAML documents of a file: operators publish some hundred in one."""
+MAX_FOUND_PLACES = 100_000
+"""Places that name an image, in all files."""
+MAX_FOUND_PROBLEMS = 10_000
+"""Problems that are kept."""
+MAX_COMPOSE_SERVICES = 2_000
+"""Services of a Compose project: the largest have some hundred."""
+MAX_VALUE_CHARACTERS = 1_024
+"""A value of a Compose file before its variables are replaced; the name of an image has at most 500."""
 MAX_VARIABLE_DEPTH = 16
 """Variables in the defaults of variables."""
 MAX_EXPANDED_CHARACTERS = 64 << 10
 """A text with its variables replaced: they could multiply it."""
+MAX_VARIABLES_CHARACTERS = 16 << 20
+"""All values of an env file, with their variables replaced."""
 MAX_INCLUDED_DEPTH = 16
 """Levels of files that include or extend one another."""
 MAX_INCLUDED_FILES = 1_000

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 NAME = "discover"
 PANEL = "Online"
+_MAX_SHOWN = 200
+"""Problems that are shown."""
 
 Paths = Annotated[
     list[Path], typer.Argument(metavar="PATH", help="Files and folders; `-` is standard input.")
@@ -241,10 +243,12 @@ def _finish(
 
 
 def _show_problems(problems: "Sequence[Problem]") -> None:
-    for problem in problems:
+    for problem in problems[:_MAX_SHOWN]:
         console.say(printable(f"{problem.severity}: {problem}") + "\n")
         if problem.hint:
             console.say(f"  hint: {printable(problem.hint)}\n")
+    if len(problems) > _MAX_SHOWN:
+        console.say(f"{len(problems) - _MAX_SHOWN} more; --json has all of them\n")
 
 
 def _table(images: "Sequence[DiscoveredImage]") -> Table:

@@ -5,19 +5,23 @@ The environment of the machine is not used unless the person asks for it: the re
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from airgap.discover.compose_load import load_project, variables_of
 from airgap.discover.compose_merge import RESET, Part, Service, Services
 from airgap.discover.context import Context
-from airgap.discover.findings import Certainty
+from airgap.discover.findings import Certainty, Place
 from airgap.discover.interpolation import Interpolated
 from airgap.errors import FormatError
+from airgap.limits import MAX_COMPOSE_SERVICES
 from airgap.manifest.platform_text import parse_platform
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar
 from airgap.oci.platform import Platform
 from airgap.oci.reference import DOCKER_HUB, ImageReference, reference_in
 
+_SHOWN = 200
+"""Characters of a text from a file in a message."""
 _HOOKS = ("pre_start", "post_start", "pre_stop")
 _SET_IT = "set the variable in .env, in a file named with --env-file, or with --var NAME=VALUE"
 _BUILD_IT = "build it, then push it to a registry or save it, and list it in the manifest"
@@ -52,7 +56,10 @@ def read_compose(paths: Sequence[Path], context: Context, folder: Path | None = 
         profile.strip() for profile in variables.get("COMPOSE_PROFILES", "").split(",")
     ]
     built = set(_built_names(services))
-    for name, service in services.items():
+    if len(services) > MAX_COMPOSE_SERVICES:
+        what = f"too many services, want at most {MAX_COMPOSE_SERVICES:,}; the rest is not read"
+        context.findings.add_problem(Place(file=str(paths[0]), line=0), what)
+    for name, service in islice(services.items(), MAX_COMPOSE_SERVICES):
         _Reader(context, name, service, _inactive(service, active), built).read()
 
 
@@ -90,7 +97,8 @@ class _Reader:
 
     def read(self) -> None:
         image, build = self._top("image"), self._top("build")
-        if image and (image.value().text or image.value().variables):
+        value = image.value() if image else None
+        if image and value and (value.text or value.variables or value.errors):
             if not (build and self._is_never_pulled(image)):
                 self._image(image, self.user)
         elif build:
@@ -145,7 +153,7 @@ class _Reader:
         value = part.value()
         written = part.node.text if isinstance(part.node, Scalar) else ""
         if value.errors:
-            self._report(part, f"{written!r} cannot be resolved: {value.errors[0]}", _SET_IT, user)
+            self._report(part, f"{written[:_SHOWN]!r} cannot be resolved: {value.errors[0]}", _SET_IT, user)
             return
         if value.unset and not self._is_usable(part, value, user):
             return
@@ -162,10 +170,10 @@ class _Reader:
         """Return whether a name with unset variables is the name of an image, as Compose would use it."""
         names = f"{' and '.join(value.unset)} {'have' if len(value.unset) > 1 else 'has'} no value"
         if reference_in(value.text) is None:
-            what = f"{value.text!r} is not the name of an image, because {names}"
+            what = f"{value.text[:_SHOWN]!r} is not the name of an image, because {names}"
             self._report(part, what, _SET_IT, user)
             return False
-        self._warn(part, f"{names}, so the image is {value.text}", _SET_IT)
+        self._warn(part, f"{names}, so the image is {value.text[:_SHOWN]}", _SET_IT)
         return True
 
     def _platforms(self) -> tuple[Platform, ...]:

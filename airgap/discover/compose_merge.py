@@ -12,6 +12,7 @@ from airgap.discover.context import place_of
 from airgap.discover.findings import Place
 from airgap.discover.interpolation import Interpolated, interpolate
 from airgap.discover.sources import SourceFile
+from airgap.limits import MAX_VALUE_CHARACTERS
 from airgap.manifest import yaml_nodes
 from airgap.manifest.yaml_nodes import Node, Scalar
 
@@ -58,6 +59,8 @@ class Part:
     def value(self) -> Interpolated:
         """Return the text with its variables replaced; empty for a list or a mapping."""
         text = self.node.text if isinstance(self.node, Scalar) else ""
+        if len(text) > MAX_VALUE_CHARACTERS:
+            return Interpolated(text="", errors=(f"more than {MAX_VALUE_CHARACTERS:,} characters",))
         return interpolate(text, self.variables)
 
 

@@ -15,7 +15,6 @@ from airgap.discover.compose_load import variables_of
 from airgap.discover.context import Context
 from airgap.discover.findings import Place
 from airgap.discover.sources import SourceFile
-from airgap.manifest.yaml_nodes import parse_nodes
 
 DEFAULT_NAMES = ("compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml")
 _OVERRIDES = (
@@ -25,11 +24,9 @@ _OVERRIDES = (
 _MAYBE = re.compile(r"""^["'{\s]*(?:services|include)["']?\s*:""", re.MULTILINE)
 
 
-def has_compose(file: SourceFile) -> bool:
-    """Return whether a file is a Compose file, by its content, or by its name if it is YAML of that form."""
-    if not _MAYBE.search(file.text):
-        return False
-    return any(is_compose(document) for document in parse_nodes(file.text).documents)
+def has_compose(file: SourceFile, context: Context) -> bool:
+    """Return whether a file has a document that is a Compose file."""
+    return bool(_MAYBE.search(file.text)) and any(map(is_compose, context.parse(file).documents))
 
 
 def read_folder(folder: Path, context: Context) -> None:

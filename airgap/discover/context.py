@@ -8,7 +8,7 @@ from pathlib import Path
 from airgap.discover.findings import Findings, Place, Span
 from airgap.discover.sources import SourceFile, Sources
 from airgap.errors import AirgapError
-from airgap.manifest.yaml_nodes import Node, Scalar, parse_nodes
+from airgap.manifest.yaml_nodes import Node, Scalar, YamlStream, parse_nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,7 @@ class Context:
     choices: Choices = field(default_factory=Choices)
     used: set[Path] = field(default_factory=set)
     """The real paths of files that were read as parts of a whole: they are not read again alone."""
+    _last: tuple[SourceFile, YamlStream] | None = None
 
     def mark_used(self, path: Path) -> None:
         """Keep that a file was read as a part of a whole."""
@@ -56,9 +57,15 @@ class Context:
             self.findings.add_problem(place, str(error), hint=error.hint)
             return None
 
+    def parse(self, file: SourceFile) -> YamlStream:
+        """Return the YAML documents of `file`, and what could not be read. The last file is remembered."""
+        if self._last is None or self._last[0] is not file:
+            self._last = file, parse_nodes(file.text)
+        return self._last[1]
+
     def documents(self, file: SourceFile) -> tuple[Node, ...]:
         """Return the YAML documents of `file`, after adding what is wrong with the others as problems."""
-        stream = parse_nodes(file.text)
+        stream = self.parse(file)
         for problem in stream.problems:
             what = problem.what if problem.got is None else f"{problem.what}, got {problem.got}"
             self.findings.add_problem(Place(file=file.name, line=problem.line), what)

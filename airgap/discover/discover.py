@@ -100,7 +100,7 @@ class _Run:
         elif path.name in KUSTOMIZATION_FILES:
             read_kustomization(path.parent, self.context)
         elif file := self.context.read(path):
-            if compose_projects.has_compose(file):
+            if compose_projects.has_compose(file, self.context):
                 self._compose.append(path)
             else:
                 self.read_file(file)
@@ -113,7 +113,7 @@ class _Run:
         """Add the images of a file that a person named, or a problem if it is of no known kind."""
         if file.path.name in DEVCONTAINERS:
             read_devcontainer(file, self.context)
-        elif file.path == STDIN and compose_projects.has_compose(file):
+        elif file.path == STDIN and compose_projects.has_compose(file, self.context):
             compose_projects.read_given([STDIN], self.context)
         elif is_image_list(file.text):
             read_image_list(file, self.context)
@@ -149,7 +149,7 @@ class _Run:
         for file in candidates:
             if file.path.name in DEVCONTAINERS:
                 read_devcontainer(file, self.context)
-        compose = [file.path for file in candidates if compose_projects.has_compose(file)]
+        compose = [file.path for file in candidates if compose_projects.has_compose(file, self.context)]
         compose_projects.FolderProjects(self.context).read(compose)
         for file in candidates:
             if file.path not in compose:

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
 from airgap.discover.interpolation import interpolate
+from airgap.limits import MAX_VARIABLES_CHARACTERS
 
 _LINE = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z0-9_.\-\[\]]+)[ \t]*(?P<sign>[=:]?)[ \t]*")
 _QUOTED = {
@@ -17,12 +18,19 @@ _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "$": "$$"}
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Variables:
     """The variables of a file, and what could not be read: the line and the reason."""
 
     values: dict[str, str] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    size: int = 0
+    """The characters of all values."""
+
+    def set(self, name: str, value: str) -> None:
+        """Set a variable."""
+        self.values[name] = value
+        self.size += len(value)
 
 
 def parse_dotenv(text: str, above: MutableMapping[str, str]) -> Variables:
@@ -35,6 +43,9 @@ def parse_dotenv(text: str, above: MutableMapping[str, str]) -> Variables:
     found = Variables()
     start, line = 0, 1
     while start < len(text):
+        if found.size > MAX_VARIABLES_CHARACTERS:
+            found.problems.append((line, "too many characters in all variables; the rest is not read"))
+            break
         end = _entry(text, start, line, found, above)
         line += text.count("\n", start, end)
         start = end
@@ -53,7 +64,7 @@ def _entry(text: str, start: int, line: int, found: Variables, above: MutableMap
         return line_end
     if not match["sign"]:  # a name alone is a variable of the environment
         if match["name"] in above:
-            found.values[match["name"]] = above[match["name"]]
+            found.set(match["name"], above[match["name"]])
         return line_end
     pattern = _QUOTED.get(text[match.end() : match.end() + 1])
     quoted = pattern.match(text, match.end()) if pattern else None
@@ -65,7 +76,7 @@ def _entry(text: str, start: int, line: int, found: Variables, above: MutableMap
         _set(found, match["name"], raw, above)
         return line_end
     if quoted[0][0] == "'":
-        found.values[match["name"]] = quoted[1]
+        found.set(match["name"], quoted[1])
     else:
         _set(found, match["name"], _ESCAPE.sub(_unescape, quoted[1]), above)
     return text.find("\n", quoted.end()) + 1 or len(text)
@@ -78,4 +89,4 @@ def _unescape(match: re.Match[str]) -> str:
 def _set(found: Variables, name: str, raw: str, above: MutableMapping[str, str]) -> None:
     value = interpolate(raw, ChainMap(found.values, above))
     # `$(id -u)` is not a variable: Compose keeps the text.
-    found.values[name] = raw if value.errors else value.text
+    found.set(name, raw if value.errors else value.text)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from airgap.errors import FormatError
+from airgap.limits import MAX_FOUND_PLACES, MAX_FOUND_PROBLEMS
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference, normal_host
 
@@ -172,6 +173,11 @@ class Findings:
             optional: Why it does not run by default.
             note: What a person should know about it.
         """
+        if len(self.images) >= MAX_FOUND_PLACES:
+            self.add_problem(
+                place, f"too many images, want at most {MAX_FOUND_PLACES:,} places that name one"
+            )
+            return
         try:
             reference = full_name(name)
         except FormatError as error:
@@ -201,7 +207,7 @@ class Findings:
             hint: What to do about it.
             user: What it concerns: `service web`.
         """
-        self.problems.append(Problem(place=place, what=what, hint=hint, users=(user,) if user else ()))
+        self._add(Problem(place=place, what=what, hint=hint, users=(user,) if user else ()))
 
     def add_warning(
         self, place: Place, what: str, *, hint: str | None = None, user: str | None = None
@@ -212,7 +218,14 @@ class Findings:
         """
         users = (user,) if user else ()
         problem = Problem(place=place, what=what, hint=hint, users=users, severity=Severity.WARNING)
-        self.problems.append(problem)
+        self._add(problem)
+
+    def _add(self, problem: Problem) -> None:
+        if len(self.problems) < MAX_FOUND_PROBLEMS:
+            self.problems.append(problem)
+        elif len(self.problems) == MAX_FOUND_PROBLEMS:
+            what = f"more than {MAX_FOUND_PROBLEMS:,} problems; the others are not shown"
+            self.problems.append(Problem(place=problem.place, what=what))
 
     def discovery(self, files: Iterable[str] = ()) -> Discovery:
         """Return what was found: each image once, with all its places."""

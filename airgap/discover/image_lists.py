@@ -7,15 +7,18 @@ A line has the name of an image, alone or in one of several columns (`image NAME
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from airgap.discover.context import Context
 from airgap.discover.findings import Certainty, Place, Span
 from airgap.discover.sources import SourceFile
 from airgap.errors import FormatError
+from airgap.limits import MAX_VALUE_CHARACTERS
 from airgap.oci.reference import ImageReference
 
 _COMMENT = re.compile(r"(?:^|\s)(?:#|//).*")
 _WORD = re.compile(r"[^\s,;|=]+")
+_EXAMINED_LINES = 1_000
 _QUOTES = "\"'`"
 _MARKS = re.compile(r"[/:@]")
 _TAGGED = re.compile(r":[^/]+$|@")
@@ -39,16 +42,20 @@ def is_image_list(text: str, *, is_strict: bool = False) -> bool:
         is_strict: Whether each name needs a tag or digest, because nobody said that the file is a list:
             `src/main.py` could be the name of an image too.
     """
-    found = [(line, _word_in(line)) for line in _lines(text)]
-    words = [word for _, word in found if word]
-    if not words or len(words) < len(found):
-        return False
-    return not is_strict or all(_TAGGED.search(word.text) for word in words)
+    is_empty = True
+    for line in _lines(text):
+        word = _word_in(line)
+        if word is None or (is_strict and not _TAGGED.search(word.text)):
+            return False
+        is_empty = False
+    return not is_empty
 
 
 def is_mostly_images(text: str) -> bool:
-    """Return whether more than half of the lines have the name of an image with a tag or digest."""
-    words = [_word_in(line) for line in _lines(text)]
+    """Return whether more than half of the lines have the name of an image with a tag or digest; the first
+    lines decide.
+    """
+    words = [_word_in(line) for line in islice(_lines(text), _EXAMINED_LINES)]
     return sum(bool(word and _TAGGED.search(word.text)) for word in words) * 2 > len(words)
 
 
@@ -84,6 +91,8 @@ class _Word:
 
 def _word_in(line: _Line) -> _Word | None:
     """Return the name of an image in a line: its only word, or the first one with a slash, tag or digest."""
+    if len(line.text) > MAX_VALUE_CHARACTERS:
+        return None
     words = [_unquoted(line.start + match.start(), match[0]) for match in _WORD.finditer(line.text)]
     words = [word for word in words if word.text not in ("-", "*", "")]
     if len(words) > 1:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 
 import yaml
 
-from airgap.limits import MAX_DEPLOYMENT_DEPTH, MAX_DEPLOYMENT_VALUES
+from airgap.limits import MAX_DEPLOYMENT_DEPTH, MAX_DEPLOYMENT_DOCUMENTS, MAX_DEPLOYMENT_VALUES
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DOCUMENT_MARK = re.compile(r"^---(?=[\s#]|\Z)", re.MULTILINE)
@@ -128,7 +128,11 @@ def parse_nodes(text: str, loader: Any = None) -> YamlStream:
     """
     reader = _Reader(text, loader or _LOADER)
     documents: list[Node] = []
-    for start, end in _chunks(text):
+    for number, (start, end) in enumerate(_chunks(text)):
+        if number >= MAX_DEPLOYMENT_DOCUMENTS:
+            got = f"more than {MAX_DEPLOYMENT_DOCUMENTS:,}; the rest is not read"
+            reader.problems.append(YamlProblem(reader.line_at(start), "too many documents", got))
+            break
         try:
             documents += reader.documents(start, end)
         except _UnreadableError as error:
@@ -319,11 +323,14 @@ class _Reader:
             self._refuse("not a key", event.start_mark, "a list, a mapping or an unknown alias")
         return node
 
+    def line_at(self, offset: int) -> int:
+        return bisect.bisect_right(self._line_starts, offset)
+
     def _line(self, mark: Any) -> int:
-        return bisect.bisect_right(self._line_starts, self._base + mark.index)
+        return self.line_at(self._base + mark.index)
 
     def _refuse(self, what: str, mark: Any, got: str | None = None) -> NoReturn:
-        line = self._line(mark) if mark else bisect.bisect_right(self._line_starts, self._base)
+        line = self._line(mark) if mark else self.line_at(self._base)
         raise _UnreadableError(YamlProblem(line, what, got))
 
 
