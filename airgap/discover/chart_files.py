@@ -10,7 +10,7 @@ from airgap.bundle.tar_entries import read_entries
 from airgap.discover.context import Context
 from airgap.discover.findings import Place
 from airgap.discover.sources import SourceFile, decode
-from airgap.errors import AirgapError, FormatError, PolicyError
+from airgap.errors import AirgapError, FormatError
 from airgap.limits import (
     MAX_CHART_ARCHIVE_BYTES,
     MAX_CHART_BYTES,
@@ -58,8 +58,8 @@ def _folder_files(folder: Path, context: Context) -> Iterator[tuple[str, SourceF
         folders.sort()
         for name in sorted((*folders, *names)):
             path = Path(parent) / name
-            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-                raise PolicyError("a link that leads out of the chart", subject=path)
+            if path.is_symlink():  # Helm follows it
+                context.sources.check(path)
         for name in sorted(names):
             path = Path(parent) / name
             inner = path.relative_to(folder).as_posix()

@@ -20,6 +20,8 @@ from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_no
 _LITERAL = re.compile(r"""^\s*(?:- )?["']?image["']?:\s*["']?([^\s"'{}#]+)["']?\s*(?:#.*)?$""")
 _RESOURCE_DEFINITION = re.compile(r"^kind:\s*CustomResourceDefinition", re.MULTILINE)
 _COMMENTS = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}|\{\{.*?\}\}", re.DOTALL)
+_WRAPPER = "_internal_defaults_do_not_set"
+"""Where Istio's charts keep their values."""
 _LISTS = ("images", "artifacthub.io/images", "helm.sh/images")
 """Annotations in Chart.yaml that list the images."""
 
@@ -41,11 +43,11 @@ class ChartValues:
             disabled_by: Why the chart is not used by default.
             inherited: The registry in the global values of the charts around it.
         """
-        merged = _merged(chart.values, values)
+        merged = _merged(_merged(chart.values, chart.values.mapping(_WRAPPER)), values)
         registry = _global_registry(merged) or inherited
         defaults = GroupDefaults(
-            registry=registry or merged.text("imageRegistry"),
-            namespace=merged.text("imageNamespace"),
+            registry=registry or merged.text("imageRegistry") or merged.text("defaultImageRegistry"),
+            namespace=merged.text("imageNamespace") or merged.text("defaultImageRepository"),
             tag=_global_tag(merged) or chart.app_version,
         )
         dependencies = chart.dependencies
@@ -53,7 +55,7 @@ class ChartValues:
         own = Mapping(
             pairs={
                 key: node for key, node in merged.pairs.items()
-                if key not in names or not isinstance(node, Mapping)
+                if key != _WRAPPER and (key not in names or not isinstance(node, Mapping))
             },
             key_lines={}, line=merged.line,
         )  # fmt: skip
@@ -141,7 +143,7 @@ def _names_in_line(line: str) -> Iterator[tuple[str, bool]]:
         return
     literal = _LITERAL.match(line)
     if literal:
-        if plausible_reference(literal[1]) and not is_template(literal[1]):
+        if plausible_reference(literal[1]) and not is_template(literal[1]) and literal[1] != "auto":
             yield literal[1], True
         return
     for word in tokens(line):
@@ -156,13 +158,14 @@ def _merged(values: Mapping, changes: Mapping) -> Mapping:
 
 def _global_registry(values: Mapping) -> str:
     common = values.mapping("global")
-    return common.text("imageRegistry") or common.mapping("image").text("registry") or common.text("registry")
+    texts = (common.text("imageRegistry"), common.mapping("image").text("registry"), common.text("registry"))
+    return next(filter(None, texts), common.text("hub"))
 
 
 def _global_tag(values: Mapping) -> str:
     common = values.mapping("global")
     tag = common.text("imageTag") or common.mapping("image").text("tag") or common.text("tag")
-    return tag or values.text("version")
+    return tag or values.text("defaultImageTag") or values.text("version")
 
 
 def _turned_off(condition: str, values: Mapping) -> str:

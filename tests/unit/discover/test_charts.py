@@ -53,6 +53,14 @@ def found_in_chart(folder: Path, files: Mapping[str, str], choices: Choices | No
         ),
         ({"values.yaml": "global: {imageRegistry: r.io}\nimage: {repository: app, tag: '1'}"}, ["r.io/app:1 derived"]),
         ({"values.yaml": "imageRegistry: q.io\nimageNamespace: n\nimage: {name: app}"}, ["q.io/n/app:2.0.0 derived"]),
+        (
+            {"values.yaml": "defaultImageRegistry: q.io\ndefaultImageRepository: n\ndefaultImageTag: '5'\nimage: {name: a, tag: ''}"},
+            ["q.io/n/a:5 derived"],
+        ),
+        (
+            {"values.yaml": "_internal_defaults_do_not_set: {global: {hub: r.io/istio, tag: '1'}, image: pilot, tag: ''}"},
+            ["r.io/istio/pilot:1 derived"],
+        ),
         ({"values.yaml": "m: {enabled: false, image: {repository: m, tag: '1'}}"}, ["m:1 guess [m.enabled is false]"]),
         ({"values.yaml": "# image: quay.io/a/b:1\nimages: []"}, []),
         ({"templates/d.yaml": "spec:\n  image: quay.io/a/b:1 # literally\n  # image: quay.io/a/c:1\n"}, ["quay.io/a/b:1 derived"]),
@@ -104,13 +112,14 @@ def test_a_subchart_that_is_missing_is_a_problem(tmp_path: Path) -> None:
     )
 
 
-def test_a_link_out_of_the_chart_is_refused(tmp_path: Path) -> None:
+def test_a_link_out_of_the_given_folders_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "given/app", CHART | {"templates/a.yaml": "image: a:1"})
     write(tmp_path, {"secret.yaml": "image: secret:1"})
-    (tmp_path / "app/templates").mkdir(parents=True)
-    (tmp_path / "app/templates/x.yaml").symlink_to(tmp_path / "secret.yaml")
-    found = found_in_chart(tmp_path, {})
-    assert problems(found, tmp_path) == [
-        "problem app a link that leads out of the chart: app/templates/x.yaml"
+    (tmp_path / "given/app/templates/x.yaml").symlink_to(tmp_path / "secret.yaml")
+    found = read(tmp_path / "given/app")
+    assert images(found) == []
+    assert [problem.what.partition(":")[0] for problem in found.problems] == [
+        "a file outside of the deployment's folder"
     ]
 
 
