@@ -6,7 +6,7 @@ nothing turns off, are `derived`; the others are guesses.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airgap.discover.chart import EMPTY, Chart
 from airgap.discover.context import Context, place_of
@@ -15,24 +15,27 @@ from airgap.discover.image_groups import GroupDefaults, ImageGroup, find_groups
 from airgap.discover.image_text import is_template, plausible_reference, tokens, unmistakable_reference
 from airgap.discover.kustomize_patches import merge
 from airgap.discover.sources import SourceFile
+from airgap.limits import MAX_CHART_USES
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
 
 _LITERAL = re.compile(r"""^\s*(?:- )?["']?image["']?:\s*["']?([^\s"'{}#]+)["']?\s*(?:#.*)?$""")
 _RESOURCE_DEFINITION = re.compile(r"^kind:\s*CustomResourceDefinition", re.MULTILINE)
-_COMMENTS = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}|\{\{.*?\}\}", re.DOTALL)
 _WRAPPER = "_internal_defaults_do_not_set"
 """Where Istio's charts keep their values."""
 _LISTS = ("images", "artifacthub.io/images", "helm.sh/images")
 """Annotations in Chart.yaml that list the images."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ChartValues:
     """Reads charts with their subcharts."""
 
     context: Context
     is_rendered: bool
     """Whether Helm rendered the chart: then what is found here is a guess, for other values."""
+    _uses: int = 0
+    _read: set[str] = field(default_factory=set)
+    """The charts whose templates were read: a chart can be used several times, with other values."""
 
     def add(self, chart: Chart, values: Mapping = EMPTY, disabled_by: str = "", inherited: str = "") -> None:
         """Add the images of `chart` and its subcharts.
@@ -43,6 +46,12 @@ class ChartValues:
             disabled_by: Why the chart is not used by default.
             inherited: The registry in the global values of the charts around it.
         """
+        self._uses += 1
+        if self._uses > MAX_CHART_USES:
+            place = Place(file=chart.metadata_file.name, line=0)
+            what = f"too many subcharts, want at most {MAX_CHART_USES}"
+            self.context.findings.add_problem(place, what)
+            return
         merged = _merged(_merged(chart.values, chart.values.mapping(_WRAPPER)), values)
         registry = _global_registry(merged) or inherited
         defaults = GroupDefaults(
@@ -61,9 +70,11 @@ class ChartValues:
         )  # fmt: skip
         for group in find_groups(own, defaults, disabled_by=disabled_by):
             self._add_group(group, chart)
-        for file in chart.templates:
-            self._add_template(file, chart)
-        self._add_lists(chart)
+        if chart.folder not in self._read:
+            self._read.add(chart.folder)
+            for file in chart.templates:
+                self._add_template(file, chart)
+            self._add_lists(chart)
         self._add_subcharts(chart, merged, disabled_by, registry)
 
     def _add_subcharts(self, chart: Chart, merged: Mapping, disabled_by: str, registry: str) -> None:
@@ -108,7 +119,7 @@ class ChartValues:
         """Add the images that stand literally in a template."""
         if _RESOURCE_DEFINITION.search(file.text) or file.path.suffix == ".tpl" or self.is_rendered:
             return
-        text = _COMMENTS.sub(lambda match: "\n" * match[0].count("\n") + "{{}}", file.text)
+        text = "".join(_without_actions(file.text))
         is_test = (
             "/tests/" in file.name or 'helm.sh/hook": test' in file.text or "helm.sh/hook: test" in file.text
         )
@@ -127,6 +138,21 @@ class ChartValues:
                     place = place_of(chart.metadata_file, listed)
                     for name in _listed(node):
                         self._add(name, place, f"chart {chart.name}, annotation {key}", is_likely=False)
+
+
+def _without_actions(text: str) -> Iterator[str]:
+    """Yield the text of a template with `{{}}` for each action and comment, and all line ends."""
+    start = 0
+    while (begin := text.find("{{", start)) >= 0:
+        is_comment = text[begin + 2 : begin + 10].lstrip("- \n").startswith("/*")
+        inner_end = text.find("*/", begin) if is_comment else begin
+        end = text.find("}}", inner_end) if inner_end >= 0 else -1
+        if end < 0:  # nothing behind it can end either, and it is not looked for again
+            yield text[start:begin]
+            return
+        yield text[start:begin] + "{{}}" + "\n" * text.count("\n", begin, end)
+        start = end + 2
+    yield text[start:]
 
 
 def _listed(node: Node) -> Iterator[str]:

@@ -253,3 +253,25 @@ def test_if_helm_fails_the_values_are_read(
     found = read(tmp_path / "app", helm=program(tmp_path, script, **limits))
     assert images(found) == ["app:1 derived"]
     assert problems(found, tmp_path) == [f"problem app {want}"]
+
+
+def test_charts_that_use_each_other_many_times_end(tmp_path: Path) -> None:
+    aliases = ", ".join(f"{{name: sub, alias: s{number}}}" for number in range(40))
+    chart = f"name: %s\ndependencies: [{aliases}]\n"
+    files = {f"{'charts/sub/' * depth}Chart.yaml": chart % ("sub" if depth else "app") for depth in range(5)}
+    found = found_in_chart(tmp_path, files | {"charts/sub/values.yaml": "image: {repository: a, tag: '1'}"})
+    assert images(found) == ["a:1 derived"]
+    assert "too many subcharts, want at most 200" in [problem.what for problem in found.problems]
+
+
+def test_templates_without_an_end_are_read_in_one_pass(tmp_path: Path) -> None:
+    found = found_in_chart(tmp_path, {"templates/a.yaml": "image: a:1\n" + "{{ " * 200_000})
+    assert images(found) == ["a:1 derived"]
+
+
+def test_packed_subcharts_share_one_limit(tmp_path: Path) -> None:
+    inner = pack(tmp_path / "sub.tgz", {"sub/big": "0" * (30 << 20)})
+    with tarfile.open(tmp_path / "app.tgz", "w:gz") as archive:
+        for number in range(4):
+            archive.add(inner, f"app/charts/sub-{number}.tgz")
+    assert [problem.what[:9] for problem in read(tmp_path / "app.tgz").problems] == ["too large"]
