@@ -50,6 +50,12 @@ _CONFIGURATION: Final = re.compile(
 )
 """Groups of resources that configure, or whose images their other fields name."""
 
+_PARTS: Final = re.compile(
+    r"(?:Topic|User|Rebalance|Access|Policy|Role|Binding|Config|Configuration|Template|Class|Schedule|Backup"
+    r"|Database|Monitor|Rule|Probe|Dashboard|DataSource|Folder|Claim|Pool|Snapshot|Volume|Secret|Catalog)$"
+)
+"""Kinds that describe a part of what another resource starts: `KafkaTopic`."""
+
 IGNORED_KINDS: Final = frozenset({
     "CustomResourceDefinition", "ImagePolicy", "ImageRepository", "ImageContentSourcePolicy",
     "ClusterImagePolicy", "ImageDigestMirrorSet", "ImageTagMirrorSet", "ClusterPolicyReport",
@@ -75,6 +81,7 @@ def is_well_known(group: str) -> bool:
     return bool(_WELL_KNOWN.fullmatch(group))
 
 
-def is_configuration(group: str) -> bool:
-    """Return whether resources of `group` start no pods of their own."""
-    return is_core(group) or group.endswith(".k8s.io") or bool(_CONFIGURATION.fullmatch(group))
+def is_configuration(group: str, kind: str) -> bool:
+    """Return whether resources of this kind start no pods of their own."""
+    is_part = bool(_PARTS.search(kind))
+    return is_part or is_core(group) or group.endswith("k8s.io") or bool(_CONFIGURATION.fullmatch(group))

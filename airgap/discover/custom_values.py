@@ -9,9 +9,9 @@ from airgap.discover.image_text import (
     is_template,
     names_image,
     plausible_reference,
-    tokens,
     unmistakable_reference,
 )
+from airgap.discover.operands import names_in
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.pods import is_container, is_container_list
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
@@ -35,6 +35,10 @@ _GROUP_EVIDENCE = {
     "sha",
     "hub",
 }
+
+
+_OBJECT_TEXTS = {"manifest"}
+"""Keys whose text is an object that is created: `resource.manifest` of Argo's workflows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,9 @@ class _Reader:
                 node, self._label(path), Certainty.DERIVED, name=text.removeprefix("docker://")
             )
         else:
-            for word in dict.fromkeys(tokens(text)):
-                if not is_template(word) and unmistakable_reference(word):
-                    self.placed.add_image(node, self._label(path), Certainty.GUESS, name=word)
+            certainty = Certainty.DERIVED if key in _OBJECT_TEXTS else Certainty.GUESS
+            for name in names_in(key, text):
+                self.placed.add_image(node, self._label(path), certainty, name=name)
 
     def _image(self, node: Scalar, path: tuple[str, ...]) -> None:
         text = node.text

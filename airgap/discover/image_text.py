@@ -37,7 +37,7 @@ _NOT_HOSTS = (".svc", ".cluster.local", ".kubernetes.io", ".k8s.io.local")
 _FILE = re.compile(
     r"\.(?:tar|tgz|gz|zip|ya?ml|json|txt|png|jpe?g|svg|gif|ico|iso|img|qcow2|sh|py|so|conf|cfg|crt|pem|key|html?|md|sock|git)$"
 )
-_TOKEN = re.compile(r"[^\s\"'`,;|&()<>]+")
+_TOKEN = re.compile(r"[^\s\[\]\"'`,;|&()<>]+")
 _OPTION_PREFIX = re.compile(r"[^=/:@]+=")
 
 

@@ -8,6 +8,7 @@ comments name no images that run.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from airgap.discover.chart_objects import add_chart_object
 from airgap.discover.custom_resources import STARTING_KEYS, has_no_images, is_configuration, is_core
 from airgap.discover.custom_values import add_custom_values
 from airgap.discover.operands import add_configuration
@@ -94,13 +95,14 @@ def _read_object(found: KubernetesObject, placed: PlacedFindings) -> None:
     add_pods(found.node, str(found), placed)
     if not is_core(found.group):
         add_custom_values(found.node, found.group, str(found), placed)
+        add_chart_object(found.node, found.group, str(found), placed)
 
 
 def _starts_pods(found: KubernetesObject) -> bool:
     """Return whether it is a custom resource for which an operator starts pods, as far as its fields show
     it.
     """
-    if is_configuration(found.group) or has_no_images(found.group, found.kind):
+    if is_configuration(found.group, found.kind) or has_no_images(found.group, found.kind):
         return False
     specification = found.node.mapping("spec")
     if any(

@@ -25,7 +25,7 @@ from airgap.limits import MAX_KUSTOMIZE_DEPTH, MAX_KUSTOMIZE_VALUES
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
 
 _KUSTOMIZATION_WORK = 100
-"""What reading a kustomization counts as, in values."""
+"""What building a kustomization counts as, in values."""
 
 
 def read_kustomization(folder: Path, context: Context) -> None:
@@ -53,6 +53,7 @@ class _Build:
     """The folders of the kustomizations that are being built, each used by the one before."""
     _work: int = 0
     _parsed: dict[Path, tuple[Node, ...]] = field(default_factory=dict)
+    _bases: dict[Path, list[Resource]] = field(default_factory=dict)
 
     def resources_of(self, folder: Path, named_at: Place) -> list[Resource]:
         """Return the objects of the kustomization in `folder`, after its patches and image rules."""
@@ -103,9 +104,17 @@ class _Build:
                 self.context.findings.add_problem(place_of(file, entry), what, hint=RENDER_HINT)
             elif path.is_dir():
                 if folder := self._folder(entry, file):
-                    yield from self._build(folder, place_of(file, entry), [])
+                    yield from self._base(folder, place_of(file, entry))
             elif found := self._file(entry, file):
                 yield from self._objects(found)
+
+    def _base(self, folder: Path, named_at: Place) -> list[Resource]:
+        """Return the objects of a base, which is built once however often it is used."""
+        real = folder.resolve()
+        if real not in self._bases:
+            self._bases[real] = self._build(folder, named_at, [])
+        self._count(sum(resource.node.size for resource in self._bases[real]))
+        return self._bases[real]
 
     def _folder(self, entry: Scalar, file: SourceFile) -> Path | None:
         if is_remote(entry.text):

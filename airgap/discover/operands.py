@@ -62,7 +62,7 @@ def _add_argument(option: str, text: str, at: Scalar, user: str, placed: PlacedF
     name = option.lstrip("-")
     if any(output in name for output in _OUTPUTS):
         return
-    for found in _names_in(name.replace("-win", ""), text):
+    for found in names_in(name.replace("-win", ""), text):
         user_of = f"{user}, argument {option}" if option else f"{user}, argument"
         placed.add_image(at, user_of, Certainty.GUESS, name=found)
 
@@ -77,16 +77,16 @@ def add_configuration(node: Mapping, user: str, placed: PlacedFindings) -> None:
 
 def add_text(key: str, at: Scalar, text: str, user: str, placed: PlacedFindings) -> None:
     """Add the images that `text`, a part of the value `at`, names as the value of `key`."""
-    for name in _names_in(key, text):
+    for name in names_in(key, text):
         placed.add_image(at, user, Certainty.GUESS, name=name)
 
 
 def _add_value(key: str, value: Scalar, user: str, certainty: Certainty, placed: PlacedFindings) -> None:
-    for name in _names_in(key, value.text):
+    for name in names_in(key, value.text):
         placed.add_image(value, user, certainty, name=name)
 
 
-def _names_in(key: str, text: str) -> Iterator[str]:
+def names_in(key: str, text: str) -> Iterator[str]:
     """Yield the names of images in the value of `key`, each once."""
     whole = text.strip()
     if names_image(key) and not re.search(r"[\s,=]", whole):

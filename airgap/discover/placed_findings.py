@@ -60,7 +60,7 @@ class PlacedFindings:
             certainty = Certainty.DERIVED
         place = self.place(node)
         if name is not None and name != node.text:
-            place = Place(file=place.file, line=place.line + _lines_before(name, node))
+            place = Place(file=place.file, line=place.line + _lines_before(name, node, self.file.text))
         self.findings.add_image(
             text, place, certainty=certainty, user=user, written=self.written.get(id(node), node.text[:1000]),
             optional=optional,
@@ -75,7 +75,10 @@ class PlacedFindings:
         self.findings.add_warning(self.place(node), what, hint=hint, user=user)
 
 
-def _lines_before(name: str, node: Scalar) -> int:
-    """Return how many lines after the start of `node` the name stands; a block starts a line earlier."""
-    is_block = "\n" in node.text and not node.is_plain
-    return node.text.partition(name)[0].count("\n") + is_block if "\n" in node.text else 0
+def _lines_before(name: str, node: Scalar, text: str) -> int:
+    """Return how many lines after the start of `node` the name stands, if its lines are those of the file."""
+    source = text[node.start : node.end]
+    is_block = source.startswith("|")
+    if not is_block and source != node.text:
+        return 0
+    return node.text.partition(name)[0].count("\n") + is_block
