@@ -56,6 +56,13 @@ def _entries(folder: Path, context: Context) -> tuple[tuple[Path, ...], list[Pat
         context.findings.add_problem(Place(file=str(folder), line=0), what)
         return (), []
     shown = [entry for entry in found if not entry.name.startswith(".") or entry.name in _HIDDEN]
-    files = tuple(folder / e.name for e in shown if Path(e.name).suffix in _SUFFIXES and e.is_file())
+    files = tuple(folder / e.name for e in shown if Path(e.name).suffix in _SUFFIXES and _is_file(e))
     folders = [folder / e.name for e in shown if e.name not in _SKIPPED and e.is_dir(follow_symlinks=False)]
     return files, folders
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a loop of links: whoever reads it reports it
+        return True
