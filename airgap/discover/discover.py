@@ -14,7 +14,7 @@ from airgap.discover.findings import Discovery, Place
 from airgap.discover.folders import Folder, walk
 from airgap.discover.image_lists import is_image_list, is_mostly_images, read_image_list
 from airgap.discover.kubernetes import is_kubernetes, read_kubernetes
-from airgap.discover.kustomize import read_kustomization
+from airgap.discover.kustomize import read_kustomizations
 from airgap.discover.kustomize_sources import (
     KUSTOMIZATION_FILES,
     find_kustomization,
@@ -98,7 +98,7 @@ class _Run:
         elif path.name.endswith(_PACKED_CHARTS):
             read_chart(path, self.context)
         elif path.name in KUSTOMIZATION_FILES:
-            read_kustomization(path.parent, self.context)
+            read_kustomizations([path.parent], self.context)
         elif file := self.context.read(path):
             if compose_projects.has_compose(file, self.context):
                 self._compose.append(path)
@@ -142,8 +142,7 @@ class _Run:
             if chart.is_chart:
                 read_chart(chart.path, self.context)
         rest = [folder for folder in folders if not folder.is_chart]
-        for path in top_kustomizations([folder.path for folder in rest], self.context):
-            read_kustomization(path, self.context)
+        read_kustomizations(top_kustomizations([folder.path for folder in rest], self.context), self.context)
         owned = {folder.path for folder in rest if find_kustomization(folder.path, self.context)}
         candidates = [file for folder in rest for file in self._files_of(folder)]
         for file in candidates:

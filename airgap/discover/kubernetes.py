@@ -14,6 +14,7 @@ from airgap.discover.custom_values import add_custom_values
 from airgap.discover.operands import add_configuration
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.pods import add_pods
+from airgap.discover.template_parameters import parameters_in
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, iterate_nodes
 
 _CONFIGURATION_KINDS = ("ConfigMap", "Secret")
@@ -68,11 +69,14 @@ def objects_in(documents: Iterable[Node]) -> Iterator[KubernetesObject]:
 def read_kubernetes(documents: Iterable[Node], placed: PlacedFindings) -> None:
     """Add the images of all objects in the documents of a file."""
     silent: dict[str, KubernetesObject] = {}
-    for found in objects_in(documents):
-        count = _count(placed)
-        _read_object(found, placed)
-        if count == _count(placed) and _starts_pods(found):
-            silent.setdefault(f"{found.kind} ({found.group})", found)
+    for document in documents:
+        is_openshift = isinstance(document, Mapping) and document.text("kind") == "Template"
+        for found in objects_in((document,)):
+            count = _count(placed)
+            placed.parameters = parameters_in(document if is_openshift else found.node)
+            _read_object(found, placed)
+            if count == _count(placed) and _starts_pods(found):
+                silent.setdefault(f"{found.kind} ({found.group})", found)
     for kind, found in silent.items():
         placed.add_warning(
             found.node,
@@ -102,6 +106,8 @@ def _starts_pods(found: KubernetesObject) -> bool:
     """Return whether it is a custom resource for which an operator starts pods, as far as its fields show
     it.
     """
+    if "." not in found.group or "spec" not in found.node.pairs:
+        return False
     if is_configuration(found.group, found.kind) or has_no_images(found.group, found.kind):
         return False
     specification = found.node.mapping("spec")

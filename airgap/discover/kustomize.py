@@ -6,7 +6,7 @@ problem with its line. As in kustomize, a base may be any folder with a kustomiz
 to the one that uses it, and files must be below the given folders or below their kustomization.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,9 +28,15 @@ _KUSTOMIZATION_WORK = 100
 """What building a kustomization counts as, in values."""
 
 
-def read_kustomization(folder: Path, context: Context) -> None:
-    """Add the images of the objects that `kustomize build` would write for `folder`."""
+def read_kustomizations(folders: Iterable[Path], context: Context) -> None:
+    """Add the images of the objects that `kustomize build` would write for each of `folders`."""
     build = _Build(context)
+    for folder in folders:
+        build.start()
+        _read(folder, build, context)
+
+
+def _read(folder: Path, build: "_Build", context: Context) -> None:
     place = Place(file=str(folder), line=0)
     try:
         resources = build.resources_of(folder, place)
@@ -54,6 +60,11 @@ class _Build:
     _work: int = 0
     _parsed: dict[Path, tuple[Node, ...]] = field(default_factory=dict)
     _bases: dict[Path, list[Resource]] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Begin another kustomization, which may use what was built before."""
+        self._work = 0
+        self._open = []
 
     def resources_of(self, folder: Path, named_at: Place) -> list[Resource]:
         """Return the objects of the kustomization in `folder`, after its patches and image rules."""

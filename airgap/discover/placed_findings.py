@@ -6,8 +6,10 @@ from airgap.discover.context import place_of
 from airgap.discover.findings import Certainty, Findings, Place
 from airgap.discover.image_text import is_template
 from airgap.discover.sources import SourceFile
+from airgap.discover.template_parameters import Parameters, fill_in
 from airgap.manifest.yaml_nodes import Node, Scalar
 
+_rank = tuple(Certainty).index
 TEMPLATE_HINT = "another program fills in this template; run discover on its output"
 
 
@@ -21,6 +23,8 @@ class PlacedFindings:
     """The places of values that come from another file, by `id` of the value: patches of kustomize."""
     written: dict[int, str] = field(default_factory=dict)
     """The text in the file, by `id` of the value, where it was changed by transformers of kustomize."""
+    parameters: Parameters = field(default_factory=dict)
+    """The parameters of the object that is read."""
     is_rendered: bool = False
     """Whether `file` is the output of a program: then its name is known and its lines are not."""
 
@@ -51,7 +55,10 @@ class PlacedFindings:
         """
         text = node.text if name is None else name
         if is_template(text):
-            if certainty is not Certainty.GUESS:
+            filled = fill_in(text, self.parameters)
+            for value in filled:
+                self.add_image(node, user, max(certainty, Certainty.DERIVED, key=_rank), name=value)
+            if not filled and certainty is not Certainty.GUESS:
                 what = f"the name of the image cannot be resolved, got {text[:200]!r}"
                 self.findings.add_problem(self.place(node), what, hint=TEMPLATE_HINT, user=user)
             return

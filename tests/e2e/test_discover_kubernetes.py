@@ -10,7 +10,7 @@ from airgap.discover.context import Choices, Context
 from airgap.discover.discover import discover
 from airgap.discover.findings import Certainty, Discovery
 from airgap.discover.helm_program import HelmProgram
-from airgap.discover.kustomize import read_kustomization
+from airgap.discover.kustomize import read_kustomizations
 from airgap.discover.sources import Sources
 from tests.samples import FILES, cases
 from tests.support.helm_sdk import write_helm
@@ -71,7 +71,7 @@ def names(found: Discovery) -> set[tuple[str, bool]]:
 def assert_same(sid: Sid, folder: Path) -> None:
     """The images in the folder are those in what kustomize writes."""
     context = Context(sources=Sources([folder]))
-    read_kustomization(folder, context)
+    read_kustomizations([folder], context)
     built = sid("kustomize", "build", folder).stdout.decode()
     assert names(context.findings.discovery()) == names(discover([Path("-")], standard_input=built)) != set()
 

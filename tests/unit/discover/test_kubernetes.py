@@ -94,6 +94,29 @@ def test_an_image_without_a_usable_name_is_reported_with_its_line(
 
 
 @pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        ("kind: Task\nspec: {params: [{name: b, default: 'b:1'}], steps: [{image: $(params.b)}]}", ["b:1 derived"]),
+        ("kind: Task\nspec: {params: [{name: v, default: '7'}], steps: [{image: 'a:$(params.v)'}]}", ["a:7 derived"]),
+        (
+            ("kind: Workflow\nspec: {templates: [{container: {image: '{{ inputs.parameters.i }}'}},\n"
+            "  {steps: [[{arguments: {parameters: [{name: i, value: 'a:1'}]}}, {arguments: {parameters: [{name: i, value: 'a:2'}]}}]]}]}"),
+            ["a:1 derived", "a:2 derived"],
+        ),
+        (
+            ("kind: Template\nparameters: [{name: TAG, value: '3'}]\nobjects:\n"
+            "- {apiVersion: v1, kind: Pod, spec: {containers: [{image: 'a:${TAG}'}]}}"),
+            ["a:3 derived"],
+        ),
+    ],
+)  # fmt: skip
+def test_parameters_with_values_are_filled_in(tmp_path: Path, text: str, want: list[str]) -> None:
+    found = found_in(tmp_path, {"k.yaml": f"apiVersion: example.com/v1\n{text}\n"})
+    assert images(found) == want
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize(
     ("text", "is_warned"),
     [
         ("apiVersion: acid.zalan.do/v1\nkind: postgresql\nmetadata: {name: x}\nspec: {numberOfInstances: 2}", True),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.discover.context import Context
-from airgap.discover.kustomize import read_kustomization
+from airgap.discover.kustomize import read_kustomizations
 from airgap.discover.kustomize_patches import apply_operations, merge
 from airgap.discover.sources import Sources
 from airgap.errors import FormatError
@@ -120,7 +120,7 @@ def test_a_folder_is_read_through_its_kustomizations(tmp_path: Path) -> None:
 def test_a_base_beside_the_folder_that_was_given_may_be_used(tmp_path: Path) -> None:
     write(tmp_path, overlay(""))
     context = Context(sources=Sources([tmp_path / "top"]))
-    read_kustomization(tmp_path / "top", context)
+    read_kustomizations([tmp_path / "top"], context)
     assert images(context.findings.discovery()) == ["side:1 sure", "web:1 sure"]
 
 
@@ -128,7 +128,7 @@ def test_a_base_behind_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     write(tmp_path, BASE | {"in/top/kustomization.yaml": "resources: [../link]"})
     (tmp_path / "in/link").symlink_to(tmp_path / "base")
     context = Context(sources=Sources([tmp_path / "in/top"]))
-    read_kustomization(tmp_path / "in/top", context)
+    read_kustomizations([tmp_path / "in/top"], context)
     assert [problem.what[:16] for problem in context.findings.problems] == ["a folder outside"]
     shutil.rmtree(tmp_path / "in")
 
