@@ -25,11 +25,6 @@ _TOP_FILES = {"Chart.yaml", "values.yaml", "requirements.yaml", "Images.lock", "
 _TEMPLATE_ENDINGS = {".yaml", ".yml", ".tpl", ".json"}
 
 
-def is_chart_folder(folder: Path, context: Context) -> bool:
-    """Return whether `folder` is a chart."""
-    return context.sources.exists(folder / "Chart.yaml")
-
-
 def is_chart_archive(path: Path) -> bool:
     """Return whether the name of a file is that of a packed chart."""
     return path.name.endswith((".tgz", ".tar.gz"))

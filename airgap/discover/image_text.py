@@ -8,7 +8,7 @@ name of its field, say that it is an image: here are the rules for that.
 import re
 from collections.abc import Iterator
 
-from airgap.oci.reference import DOCKER_HUB, ImageReference, reference_in
+from airgap.oci.reference import ImageReference, reference_in
 
 _TEMPLATE = re.compile(
     r"\{\{|\}\}"  # Go templates, Argo, Jinja
@@ -86,13 +86,3 @@ def tokens(text: str) -> Iterator[str]:
             yield word
             if prefix := _OPTION_PREFIX.match(word):
                 yield word[prefix.end() :]
-
-
-def is_local(reference: ImageReference) -> bool:
-    """Return whether only the machine that built it has the image: podman calls it `localhost/NAME`."""
-    return reference.registry == "localhost"
-
-
-def is_docker_hub(reference: ImageReference) -> bool:
-    """Return whether the registry of `reference` is Docker Hub, also when it is not written."""
-    return reference.registry == DOCKER_HUB
