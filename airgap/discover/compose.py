@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from airgap.discover.compose_guesses import add_guesses
 from airgap.discover.compose_load import load_project, variables_of
 from airgap.discover.compose_merge import RESET, Part, Service, Services
 from airgap.discover.context import Context
@@ -107,6 +108,7 @@ class _Reader:
             self._no_image()
         for volume in self._image_volumes():
             self._image(volume, f"volume of {self.user}")
+        add_guesses(self.service, self.user, self.optional, self.context)
         for key in _HOOKS:
             for hook in (hook for part in self.service.get(key, ()) for hook in part.items()):
                 if named := hook.get("image"):

@@ -17,7 +17,7 @@ from airgap.manifest import yaml_nodes
 from airgap.manifest.yaml_nodes import Node, Scalar
 
 RESET, OVERRIDE = "!reset", "!override"
-_LISTS = frozenset({"profiles", "volumes", "pre_start", "post_start", "pre_stop"})
+_LISTS = frozenset({"profiles", "volumes", "environment", "pre_start", "post_start", "pre_stop"})
 """The keys whose items are added to those of the files below; other keys are replaced."""
 
 
