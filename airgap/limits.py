@@ -119,6 +119,8 @@ MAX_CHART_BYTES = 100 << 20
 """All files of a chart, unpacked: the limit of Helm."""
 MAX_CHART_FILES = 10_000
 """Files of a chart with its subcharts."""
+MAX_CHART_USES = 200
+"""Charts that a chart uses, each counted as often as it is used: with aliases, a few could be many."""
 MAX_CHART_DEPTH = 5
 """Charts in one another."""
 HELM_SECONDS = 120

@@ -133,8 +133,8 @@ BACK_HINT = (
     "`airgap load --back BUNDLE --reason TEXT`; as the base of a newer one, name both in one command"
 )
 EXPIRED_HINT = (
-    "it was accepted here before: `airgap load --back BUNDLE --reason TEXT` loads it on purpose; load a newer "
-    "bundle that needs it afterwards, in a command of its own"
+    "it was accepted here before: `airgap load --back BUNDLE --reason TEXT` loads it on purpose; load a "
+    "newer bundle that needs it afterwards, in a command of its own"
 )
 
 

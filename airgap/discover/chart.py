@@ -7,6 +7,7 @@ from typing import Self
 
 from airgap.discover.context import Context
 from airgap.discover.sources import SourceFile
+from airgap.limits import MAX_CHART_DEPTH
 from airgap.manifest.yaml_nodes import Mapping, Node
 
 EMPTY = Mapping(pairs={}, key_lines={}, line=0)
@@ -75,7 +76,7 @@ class Chart:
     def of_files(cls, files: AnyMapping[str, SourceFile], context: Context, folder: str = "") -> Self | None:
         """Return the chart whose files have paths that begin with `folder`; None without a Chart.yaml."""
         metadata_file = files.get(f"{folder}Chart.yaml")
-        if metadata_file is None:
+        if metadata_file is None or folder.count("charts/") > MAX_CHART_DEPTH:
             return None
         values_file = files.get(f"{folder}values.yaml")
         names = sorted(

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from airgap.bundle.compression import Unpacked
@@ -10,7 +11,7 @@ from airgap.bundle.tar_entries import read_entries
 from airgap.discover.context import Context
 from airgap.discover.findings import Place
 from airgap.discover.sources import SourceFile, decode
-from airgap.errors import AirgapError, FormatError, PolicyError
+from airgap.errors import AirgapError, FormatError
 from airgap.limits import (
     MAX_CHART_ARCHIVE_BYTES,
     MAX_CHART_BYTES,
@@ -34,6 +35,18 @@ def is_chart_archive(path: Path) -> bool:
     return path.name.endswith((".tgz", ".tar.gz"))
 
 
+@dataclass(slots=True)
+class _Budget:
+    """How many bytes the archives of one chart may still unpack to."""
+
+    left: int = MAX_CHART_BYTES
+
+    def take(self, size: int, path: Path) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise FormatError("too large", subject=path, want=f"at most {MAX_CHART_BYTES:,} bytes unpacked")
+
+
 def read_chart_files(path: Path, context: Context) -> dict[str, SourceFile]:
     """Return the files that say which images a chart has, by their paths in the chart.
 
@@ -49,17 +62,18 @@ def read_chart_files(path: Path, context: Context) -> dict[str, SourceFile]:
         return dict(_folder_files(path, context))
     real = context.sources.check(path)
     raw = context.sources.read_bytes(real, path, MAX_CHART_ARCHIVE_BYTES)
-    return _archive_files(raw, path, context, depth=0)
+    return _archive_files(raw, path, context, _Budget())
 
 
 def _folder_files(folder: Path, context: Context) -> Iterator[tuple[str, SourceFile]]:
     count = 0
+    budget = _Budget()
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted((*folders, *names)):
             path = Path(parent) / name
-            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
-                raise PolicyError("a link that leads out of the chart", subject=path)
+            if path.is_symlink():  # Helm follows it
+                context.sources.check(path)
         for name in sorted(names):
             path = Path(parent) / name
             inner = path.relative_to(folder).as_posix()
@@ -67,16 +81,18 @@ def _folder_files(folder: Path, context: Context) -> Iterator[tuple[str, SourceF
             if count > MAX_CHART_FILES:
                 raise FormatError("too many files", subject=folder, want=f"at most {MAX_CHART_FILES:,}")
             if is_chart_archive(path) and PurePosixPath(inner).parent.name == "charts":
-                yield from _packed_subchart(path, inner, context)
+                yield from _packed_subchart(path, inner, context, budget)
             elif is_read(inner) and (file := context.read(path)):
                 yield inner, file
 
 
-def _packed_subchart(path: Path, inner: str, context: Context) -> Iterator[tuple[str, SourceFile]]:
+def _packed_subchart(
+    path: Path, inner: str, context: Context, budget: _Budget
+) -> Iterator[tuple[str, SourceFile]]:
     try:
         real = context.sources.check(path)
         raw = context.sources.read_bytes(real, path, MAX_CHART_ARCHIVE_BYTES)
-        files = _archive_files(raw, path, context, depth=1)
+        files = _archive_files(raw, path, context, budget, depth=1)
     except AirgapError as error:
         context.findings.add_problem(Place(file=str(path), line=0), str(error), hint=error.hint)
         return
@@ -95,16 +111,15 @@ def is_read(inner: str) -> bool:
     return parts[0] == "templates" and path.suffix in _TEMPLATE_ENDINGS
 
 
-def _archive_files(raw: bytes, path: Path, context: Context, *, depth: int) -> dict[str, SourceFile]:
+def _archive_files(
+    raw: bytes, path: Path, context: Context, budget: _Budget, depth: int = 0
+) -> dict[str, SourceFile]:
     """Return the files in an archive, whose one top folder is the chart."""
     files: dict[str, SourceFile] = {}
-    left = MAX_CHART_BYTES
     for entry, data in read_entries(Unpacked(io.BytesIO(raw), "gzip", path), max_entries=MAX_CHART_FILES):
         if entry.kind in {"symlink", "hardlink"}:
             raise FormatError("a link in a chart's archive", subject=f"{path}: {entry.name}")
-        left -= entry.size
-        if left < 0:
-            raise FormatError("too large", subject=path, want=f"at most {MAX_CHART_BYTES:,} bytes unpacked")
+        budget.take(entry.size, path)
         inner = entry.name.partition("/")[2]
         name = Path(f"{path}/{entry.name}")
         is_packed = is_chart_archive(Path(inner)) and PurePosixPath(inner).parent.name == "charts"
@@ -114,7 +129,7 @@ def _archive_files(raw: bytes, path: Path, context: Context, *, depth: int) -> d
             raise FormatError("a file of a chart is too large, or too deep", subject=name)
         content = read_up_to(data, entry.size)
         if is_packed:
-            packed = _archive_files(content, name, context, depth=depth + 1)
+            packed = _archive_files(content, name, context, budget, depth=depth + 1)
             folder = PurePosixPath(inner).with_suffix("").as_posix()
             files.update({f"{folder}/{sub}": file for sub, file in packed.items()})
         else:

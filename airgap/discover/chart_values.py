@@ -6,7 +6,7 @@ nothing turns off, are `derived`; the others are guesses.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airgap.discover.chart import EMPTY, Chart
 from airgap.discover.context import Context, place_of
@@ -15,22 +15,27 @@ from airgap.discover.image_groups import GroupDefaults, ImageGroup, find_groups
 from airgap.discover.image_text import is_template, plausible_reference, tokens, unmistakable_reference
 from airgap.discover.kustomize_patches import merge
 from airgap.discover.sources import SourceFile
+from airgap.limits import MAX_CHART_USES
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
 
 _LITERAL = re.compile(r"""^\s*(?:- )?["']?image["']?:\s*["']?([^\s"'{}#]+)["']?\s*(?:#.*)?$""")
 _RESOURCE_DEFINITION = re.compile(r"^kind:\s*CustomResourceDefinition", re.MULTILINE)
-_COMMENTS = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}|\{\{.*?\}\}", re.DOTALL)
+_WRAPPER = "_internal_defaults_do_not_set"
+"""Where Istio's charts keep their values."""
 _LISTS = ("images", "artifacthub.io/images", "helm.sh/images")
 """Annotations in Chart.yaml that list the images."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ChartValues:
     """Reads charts with their subcharts."""
 
     context: Context
     is_rendered: bool
     """Whether Helm rendered the chart: then what is found here is a guess, for other values."""
+    _uses: int = 0
+    _read: set[str] = field(default_factory=set)
+    """The charts whose templates were read: a chart can be used several times, with other values."""
 
     def add(self, chart: Chart, values: Mapping = EMPTY, disabled_by: str = "", inherited: str = "") -> None:
         """Add the images of `chart` and its subcharts.
@@ -41,11 +46,17 @@ class ChartValues:
             disabled_by: Why the chart is not used by default.
             inherited: The registry in the global values of the charts around it.
         """
-        merged = _merged(chart.values, values)
+        self._uses += 1
+        if self._uses > MAX_CHART_USES:
+            place = Place(file=chart.metadata_file.name, line=0)
+            what = f"too many subcharts, want at most {MAX_CHART_USES}"
+            self.context.findings.add_problem(place, what)
+            return
+        merged = _merged(_merged(chart.values, chart.values.mapping(_WRAPPER)), values)
         registry = _global_registry(merged) or inherited
         defaults = GroupDefaults(
-            registry=registry or merged.text("imageRegistry"),
-            namespace=merged.text("imageNamespace"),
+            registry=registry or merged.text("imageRegistry") or merged.text("defaultImageRegistry"),
+            namespace=merged.text("imageNamespace") or merged.text("defaultImageRepository"),
             tag=_global_tag(merged) or chart.app_version,
         )
         dependencies = chart.dependencies
@@ -53,15 +64,17 @@ class ChartValues:
         own = Mapping(
             pairs={
                 key: node for key, node in merged.pairs.items()
-                if key not in names or not isinstance(node, Mapping)
+                if key != _WRAPPER and (key not in names or not isinstance(node, Mapping))
             },
             key_lines={}, line=merged.line,
         )  # fmt: skip
         for group in find_groups(own, defaults, disabled_by=disabled_by):
             self._add_group(group, chart)
-        for file in chart.templates:
-            self._add_template(file, chart)
-        self._add_lists(chart)
+        if chart.folder not in self._read:
+            self._read.add(chart.folder)
+            for file in chart.templates:
+                self._add_template(file, chart)
+            self._add_lists(chart)
         self._add_subcharts(chart, merged, disabled_by, registry)
 
     def _add_subcharts(self, chart: Chart, merged: Mapping, disabled_by: str, registry: str) -> None:
@@ -106,7 +119,7 @@ class ChartValues:
         """Add the images that stand literally in a template."""
         if _RESOURCE_DEFINITION.search(file.text) or file.path.suffix == ".tpl" or self.is_rendered:
             return
-        text = _COMMENTS.sub(lambda match: "\n" * match[0].count("\n") + "{{}}", file.text)
+        text = "".join(_without_actions(file.text))
         is_test = (
             "/tests/" in file.name or 'helm.sh/hook": test' in file.text or "helm.sh/hook: test" in file.text
         )
@@ -127,6 +140,21 @@ class ChartValues:
                         self._add(name, place, f"chart {chart.name}, annotation {key}", is_likely=False)
 
 
+def _without_actions(text: str) -> Iterator[str]:
+    """Yield the text of a template with `{{}}` for each action and comment, and all line ends."""
+    start = 0
+    while (begin := text.find("{{", start)) >= 0:
+        is_comment = text[begin + 2 : begin + 10].lstrip("- \n").startswith("/*")
+        inner_end = text.find("*/", begin) if is_comment else begin
+        end = text.find("}}", inner_end) if inner_end >= 0 else -1
+        if end < 0:  # nothing behind it can end either, and it is not looked for again
+            yield text[start:begin]
+            return
+        yield text[start:begin] + "{{}}" + "\n" * text.count("\n", begin, end)
+        start = end + 2
+    yield text[start:]
+
+
 def _listed(node: Node) -> Iterator[str]:
     for item in node.items if isinstance(node, Sequence) else ():
         text = (
@@ -141,7 +169,7 @@ def _names_in_line(line: str) -> Iterator[tuple[str, bool]]:
         return
     literal = _LITERAL.match(line)
     if literal:
-        if plausible_reference(literal[1]) and not is_template(literal[1]):
+        if plausible_reference(literal[1]) and not is_template(literal[1]) and literal[1] != "auto":
             yield literal[1], True
         return
     for word in tokens(line):
@@ -156,13 +184,14 @@ def _merged(values: Mapping, changes: Mapping) -> Mapping:
 
 def _global_registry(values: Mapping) -> str:
     common = values.mapping("global")
-    return common.text("imageRegistry") or common.mapping("image").text("registry") or common.text("registry")
+    texts = (common.text("imageRegistry"), common.mapping("image").text("registry"), common.text("registry"))
+    return next(filter(None, texts), common.text("hub"))
 
 
 def _global_tag(values: Mapping) -> str:
     common = values.mapping("global")
     tag = common.text("imageTag") or common.mapping("image").text("tag") or common.text("tag")
-    return tag or values.text("version")
+    return tag or values.text("defaultImageTag") or values.text("version")
 
 
 def _turned_off(condition: str, values: Mapping) -> str:

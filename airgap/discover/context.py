@@ -38,10 +38,14 @@ class Context:
     """The real paths of files that were read as parts of a whole: they are not read again alone."""
     _last: tuple[SourceFile, YamlStream] | None = None
 
-    def mark_used(self, path: Path) -> None:
-        """Keep that a file was read as a part of a whole."""
+    def mark_used(self, path: Path) -> bool:
+        """Keep that a file was read as a part of a whole; return whether it is the first time."""
         with contextlib.suppress(OSError, RuntimeError, ValueError):  # a loop of links, or an invalid name
-            self.used.add(path.resolve())
+            real = path.resolve()
+            is_first = real not in self.used
+            self.used.add(real)
+            return is_first
+        return True
 
     def read(self, path: Path, named_at: Place | None = None) -> SourceFile | None:
         """Return a file, or None after adding the problem that it cannot be read.

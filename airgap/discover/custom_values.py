@@ -54,6 +54,8 @@ class _Reader:
                 self.read(item, path)
         elif isinstance(node, Scalar):
             self._text(node, path)
+        elif node.text("kind") == "DockerImage" and (name := node.scalar("name")):
+            self.placed.add_image(name, self._label(path), Certainty.DERIVED)
         elif not self._group(node, path):
             for key, child in node.pairs.items():
                 self._child(key, child, path)

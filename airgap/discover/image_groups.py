@@ -20,6 +20,8 @@ _EVIDENCE = (*_REGISTRY_KEYS, *_TAG_KEYS, *_DIGEST_KEYS, "pullPolicy", "imagePul
 """Keys beside a name which show that the mapping is about an image."""
 _TAG_TEXT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST_TEXT = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+_VARIANT = re.compile(r"digest([A-Z]\w*)|([a-z]+)Digest")
+_GENERIC = "generic"
 _FOREIGN = {
     "kubectl",
     "busybox",
@@ -78,7 +80,6 @@ def find_groups(
         disabled_by = disabled_by or ".".join((*path, "enabled"))
     group = _group(node, defaults, path, disabled_by)
     if group:
-        yield group
         yield from _variants(node, group)
     for key, child in node.pairs.items():
         if key in _SKIPPED or (group and child is group.at):
@@ -106,20 +107,27 @@ def _group(
 
 
 def _variants(node: Mapping, group: ImageGroup) -> Iterator[ImageGroup]:
-    """Yield the images with a digest of their own: `digestChroot` is the digest of `NAME-chroot`."""
-    base = group.name.partition("@")[0]
-    for key, digest in node.pairs.items():
-        variant = key.removeprefix("digest").lower()
-        if (
-            key.startswith("digest")
-            and variant
-            and isinstance(digest, Scalar)
-            and _DIGEST_TEXT.fullmatch(digest.text)
-        ):
-            name, colon, tag = base.rpartition(":")
-            whole = f"{name}-{variant}{colon}{tag}@{digest.text}" if colon and "/" not in tag else ""
-            if whole and digest.text.startswith("sha256:"):
-                yield replace(group, name=whole, disabled_by=".".join((*group.path, variant)))
+    """Yield the image of the group, and those with digests of their own.
+
+    `digestChroot` is the digest of `NAME-chroot`, and `awsDigest` of `NAME-aws`. Where there is a variant
+    `generic`, that is what runs, and not the image without a variant.
+    """
+    digests = {variant: node.text(key) for key in node.pairs if (variant := _variant(key))}
+    if _GENERIC not in digests:
+        yield group
+    base, colon, tag = group.name.partition("@")[0].rpartition(":")
+    for variant, digest in digests.items() if colon and "/" not in tag else ():
+        is_digest = bool(_DIGEST_TEXT.fullmatch(digest))
+        if is_digest or variant == _GENERIC:
+            suffix = f"@sha256:{digest.removeprefix('sha256:')}" if is_digest else ""
+            disabled_by = group.disabled_by if variant == _GENERIC else ".".join((*group.path, variant))
+            yield replace(group, name=f"{base}-{variant}:{tag}{suffix}", disabled_by=disabled_by)
+
+
+def _variant(key: str) -> str:
+    """Return the variant whose digest the value of `key` is; empty if it is not one."""
+    match = _VARIANT.fullmatch(key)
+    return (match[1] or match[2]).lower() if match and key not in _DIGEST_KEYS else ""
 
 
 def _name(node: Mapping, path: tuple[str, ...], defaults: GroupDefaults) -> Scalar | None:

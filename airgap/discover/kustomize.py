@@ -165,6 +165,7 @@ class _Build:
         found = self._file(path, file) if path else None
         documents = list(self._documents(found)) if found else []
         for document in documents:
+            self._count(document.size)
             self.changes.set_places(document, lambda node: place_of(found, node))  # type: ignore[arg-type]
         return documents
 

@@ -36,8 +36,9 @@ def add_generated(node: Mapping, file: SourceFile, context: Context) -> None:
 
 def _add_file(entry: Scalar, file: SourceFile, user: str, context: Context) -> None:
     key, equals, path = entry.text.partition("=")
-    found = context.read(tidy(file.folder / (path if equals else key)), place_of(file, entry))
-    if found:
+    named = tidy(file.folder / (path if equals else key))
+    is_first = context.mark_used(named)  # a file can be listed a million times
+    if is_first and (found := context.read(named, place_of(file, entry))):
         whole = Scalar(text=found.text, line=1, start=0, end=len(found.text))
         placed = PlacedFindings(findings=context.findings, file=found)
         add_text(Path(key).name, whole, found.text, f"{user}, file {Path(path or key).name}", placed)

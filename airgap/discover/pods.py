@@ -66,14 +66,14 @@ def _add_container(node: Node, user: str, what: str, placed: PlacedFindings) -> 
 
 
 def _add_container_image(image: Scalar, label: str, placed: PlacedFindings) -> None:
-    if not image.text.strip() or image.is_null:
+    if image.text.strip() in {"", "auto"} or image.is_null:
         placed.add_warning(
             image,
             "the image is filled in by the cluster (an image stream, or a webhook)",
             "list the image that the cluster fills in, in the manifest",
             label,
         )
-    elif image.text in {"controller:latest", "controller", "auto"}:
+    elif image.text in {"controller:latest", "controller"}:
         placed.add_problem(
             image,
             f"a placeholder for an image, got {image.text!r}",

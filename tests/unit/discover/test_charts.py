@@ -53,6 +53,14 @@ def found_in_chart(folder: Path, files: Mapping[str, str], choices: Choices | No
         ),
         ({"values.yaml": "global: {imageRegistry: r.io}\nimage: {repository: app, tag: '1'}"}, ["r.io/app:1 derived"]),
         ({"values.yaml": "imageRegistry: q.io\nimageNamespace: n\nimage: {name: app}"}, ["q.io/n/app:2.0.0 derived"]),
+        (
+            {"values.yaml": "defaultImageRegistry: q.io\ndefaultImageRepository: n\ndefaultImageTag: '5'\nimage: {name: a, tag: ''}"},
+            ["q.io/n/a:5 derived"],
+        ),
+        (
+            {"values.yaml": "_internal_defaults_do_not_set: {global: {hub: r.io/istio, tag: '1'}, image: pilot, tag: ''}"},
+            ["r.io/istio/pilot:1 derived"],
+        ),
         ({"values.yaml": "m: {enabled: false, image: {repository: m, tag: '1'}}"}, ["m:1 guess [m.enabled is false]"]),
         ({"values.yaml": "# image: quay.io/a/b:1\nimages: []"}, []),
         ({"templates/d.yaml": "spec:\n  image: quay.io/a/b:1 # literally\n  # image: quay.io/a/c:1\n"}, ["quay.io/a/b:1 derived"]),
@@ -104,13 +112,14 @@ def test_a_subchart_that_is_missing_is_a_problem(tmp_path: Path) -> None:
     )
 
 
-def test_a_link_out_of_the_chart_is_refused(tmp_path: Path) -> None:
+def test_a_link_out_of_the_given_folders_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "given/app", CHART | {"templates/a.yaml": "image: a:1"})
     write(tmp_path, {"secret.yaml": "image: secret:1"})
-    (tmp_path / "app/templates").mkdir(parents=True)
-    (tmp_path / "app/templates/x.yaml").symlink_to(tmp_path / "secret.yaml")
-    found = found_in_chart(tmp_path, {})
-    assert problems(found, tmp_path) == [
-        "problem app a link that leads out of the chart: app/templates/x.yaml"
+    (tmp_path / "given/app/templates/x.yaml").symlink_to(tmp_path / "secret.yaml")
+    found = read(tmp_path / "given/app")
+    assert images(found) == []
+    assert [problem.what.partition(":")[0] for problem in found.problems] == [
+        "a file outside of the deployment's folder"
     ]
 
 
@@ -244,3 +253,25 @@ def test_if_helm_fails_the_values_are_read(
     found = read(tmp_path / "app", helm=program(tmp_path, script, **limits))
     assert images(found) == ["app:1 derived"]
     assert problems(found, tmp_path) == [f"problem app {want}"]
+
+
+def test_charts_that_use_each_other_many_times_end(tmp_path: Path) -> None:
+    aliases = ", ".join(f"{{name: sub, alias: s{number}}}" for number in range(40))
+    chart = f"name: %s\ndependencies: [{aliases}]\n"
+    files = {f"{'charts/sub/' * depth}Chart.yaml": chart % ("sub" if depth else "app") for depth in range(5)}
+    found = found_in_chart(tmp_path, files | {"charts/sub/values.yaml": "image: {repository: a, tag: '1'}"})
+    assert images(found) == ["a:1 derived"]
+    assert "too many subcharts, want at most 200" in [problem.what for problem in found.problems]
+
+
+def test_templates_without_an_end_are_read_in_one_pass(tmp_path: Path) -> None:
+    found = found_in_chart(tmp_path, {"templates/a.yaml": "image: a:1\n" + "{{ " * 200_000})
+    assert images(found) == ["a:1 derived"]
+
+
+def test_packed_subcharts_share_one_limit(tmp_path: Path) -> None:
+    inner = pack(tmp_path / "sub.tgz", {"sub/big": "0" * (30 << 20)})
+    with tarfile.open(tmp_path / "app.tgz", "w:gz") as archive:
+        for number in range(4):
+            archive.add(inner, f"app/charts/sub-{number}.tgz")
+    assert [problem.what[:9] for problem in read(tmp_path / "app.tgz").problems] == ["too large"]

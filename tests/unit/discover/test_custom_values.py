@@ -23,6 +23,8 @@ def resource(group: str, spec: str) -> dict[str, str]:
         ),
         ("ceph.rook.io", "{cephVersion: {image: 'quay.io/ceph/ceph:v20'}}", ["quay.io/ceph/ceph:v20 sure"]),
         ("example.com", "{image: 'quay.io/a/b:1'}", ["quay.io/a/b:1 derived"]),
+        ("build.openshift.io", "{from: {kind: DockerImage, name: 'ubi:8'}}", ["ubi:8 derived"]),
+        ("build.openshift.io", "{from: {kind: ImageStreamTag, name: 'nodejs:20'}}", []),
         ("example.com", "{image: nginx}", ["nginx:latest guess"]),
         ("example.com", "{image: {repository: quay.io/a/b, tag: v1}}", ["quay.io/a/b:v1 derived"]),
         ("example.com", "{items: [{image: debian, tag: '9.1'}]}", ["debian:9.1 derived"]),

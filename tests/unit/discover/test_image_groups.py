@@ -43,6 +43,12 @@ def test_an_image_that_a_value_turns_off_says_so() -> None:
     assert [group.disabled_by for group in find_groups(document)] == ["metrics.enabled"]
 
 
+def test_a_generic_variant_is_the_one_that_runs() -> None:
+    text = f"image: {{repository: r.io/a/b, tag: '1', genericDigest: 'sha256:{DIGEST}', awsDigest: ''}}"
+    (document,) = parse_nodes(text).documents
+    assert [group.name for group in find_groups(document)] == [f"r.io/a/b-generic:1@sha256:{DIGEST}"]
+
+
 def test_a_digest_of_its_own_is_the_digest_of_a_variant() -> None:
     text = f"image: {{repository: r.io/a/b, tag: '1', digestChroot: 'sha256:{DIGEST}'}}"
     (document,) = parse_nodes(text).documents

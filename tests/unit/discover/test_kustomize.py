@@ -1,13 +1,20 @@
 """Kustomizations: what they change, what they use, and where they must not lead."""
 
+import contextlib
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airgap.discover.context import Context
 from airgap.discover.kustomize import read_kustomization
+from airgap.discover.kustomize_patches import apply_operations, merge
 from airgap.discover.sources import Sources
+from airgap.errors import FormatError
+from airgap.manifest.yaml_nodes import Sequence, parse_nodes
 from tests.unit.discover.found import found_in, images, problems, write
 
 BASE = {
@@ -134,3 +141,27 @@ def test_kustomizations_that_double_their_objects_end(tmp_path: Path) -> None:
     last = {"k25/kustomization.yaml": "resources: [../base]"} | BASE
     found = found_in(tmp_path, files | last, "k0")
     assert [problem.what[:38] for problem in found.problems] == ["kustomizations that repeat their objec"]
+
+
+NODES = st.recursive(
+    st.sampled_from(["a", "", "delete", "replace", "/0/image", "/-", "/containers/0", "add", "remove"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["containers", "name", "image", "$patch", "op", "path", "value"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(target=NODES, patch=NODES)
+def test_any_patch_is_applied_or_refused(target: object, patch: object) -> None:
+    one, other = (parse_nodes(json.dumps(value)).documents[0] for value in (target, patch))
+    merge(one, other)
+    operations = [other, *(other.items if isinstance(other, Sequence) else ())]
+    with contextlib.suppress(FormatError):
+        apply_operations(one, operations)
