@@ -14,8 +14,8 @@ from airgap.discover.compose_merge import RESET, Part, Service, Services
 from airgap.discover.context import Context
 from airgap.discover.findings import Certainty, Place
 from airgap.discover.interpolation import Interpolated
+from airgap.discover.limits import MAX_COMPOSE_SERVICES
 from airgap.errors import FormatError
-from airgap.limits import MAX_COMPOSE_SERVICES
 from airgap.manifest.platform_text import parse_platform
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar
 from airgap.oci.platform import Platform

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from airgap.discover.limits import MAX_FOUND_PLACES, MAX_FOUND_PROBLEMS
 from airgap.errors import FormatError
-from airgap.limits import MAX_FOUND_PLACES, MAX_FOUND_PROBLEMS
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference, normal_host
 
