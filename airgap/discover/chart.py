@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from airgap.discover.context import Context
+from airgap.discover.limits import MAX_CHART_DEPTH
 from airgap.discover.sources import SourceFile
-from airgap.limits import MAX_CHART_DEPTH
 from airgap.manifest.yaml_nodes import Mapping, Node
 
 EMPTY = Mapping(pairs={}, key_lines={}, line=0)

@@ -10,15 +10,10 @@ from airgap.bundle.compression import Unpacked
 from airgap.bundle.tar_entries import read_entries
 from airgap.discover.context import Context
 from airgap.discover.findings import Place
+from airgap.discover.limits import MAX_CHART_ARCHIVE_BYTES, MAX_CHART_BYTES, MAX_CHART_DEPTH, MAX_CHART_FILES
 from airgap.discover.sources import SourceFile, decode
 from airgap.errors import AirgapError, FormatError
-from airgap.limits import (
-    MAX_CHART_ARCHIVE_BYTES,
-    MAX_CHART_BYTES,
-    MAX_CHART_DEPTH,
-    MAX_CHART_FILES,
-    MAX_DEPLOYMENT_FILE_BYTES,
-)
+from airgap.limits import MAX_DEPLOYMENT_FILE_BYTES
 from airgap.oci.digest import read_up_to
 
 _TOP_FILES = {"Chart.yaml", "values.yaml", "requirements.yaml", "Images.lock", "images.lock"}

@@ -14,8 +14,8 @@ from airgap.discover.findings import Certainty, Place
 from airgap.discover.image_groups import GroupDefaults, ImageGroup, find_groups
 from airgap.discover.image_text import is_template, plausible_reference, tokens, unmistakable_reference
 from airgap.discover.kustomize_patches import merge
+from airgap.discover.limits import MAX_CHART_USES
 from airgap.discover.sources import SourceFile
-from airgap.limits import MAX_CHART_USES
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
 
 _LITERAL = re.compile(r"""^\s*(?:- )?["']?image["']?:\s*["']?([^\s"'{}#]+)["']?\s*(?:#.*)?$""")

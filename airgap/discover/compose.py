@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from airgap.discover.compose_guesses import add_guesses
 from airgap.discover.compose_load import load_project, variables_of
 from airgap.discover.compose_merge import RESET, Part, Service, Services
 from airgap.discover.context import Context
 from airgap.discover.findings import Certainty, Place
 from airgap.discover.interpolation import Interpolated
+from airgap.discover.limits import MAX_COMPOSE_SERVICES
 from airgap.errors import FormatError
-from airgap.limits import MAX_COMPOSE_SERVICES
 from airgap.manifest.platform_text import parse_platform
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar
 from airgap.oci.platform import Platform
@@ -107,6 +108,7 @@ class _Reader:
             self._no_image()
         for volume in self._image_volumes():
             self._image(volume, f"volume of {self.user}")
+        add_guesses(self.service, self.user, self.optional, self.context)
         for key in _HOOKS:
             for hook in (hook for part in self.service.get(key, ()) for hook in part.items()):
                 if named := hook.get("image"):

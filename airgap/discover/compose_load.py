@@ -21,7 +21,7 @@ from airgap.discover.compose_merge import (
 from airgap.discover.context import Context
 from airgap.discover.dotenv import parse_dotenv
 from airgap.discover.findings import Place
-from airgap.limits import MAX_INCLUDED_DEPTH, MAX_INCLUDED_FILES
+from airgap.discover.limits import MAX_INCLUDED_DEPTH, MAX_INCLUDED_FILES
 from airgap.manifest.yaml_nodes import Node, Scalar
 
 ENV_FILE = ".env"

@@ -11,13 +11,13 @@ from typing import TypeAlias
 from airgap.discover.context import place_of
 from airgap.discover.findings import Place
 from airgap.discover.interpolation import Interpolated, interpolate
+from airgap.discover.limits import MAX_VALUE_CHARACTERS
 from airgap.discover.sources import SourceFile
-from airgap.limits import MAX_VALUE_CHARACTERS
 from airgap.manifest import yaml_nodes
 from airgap.manifest.yaml_nodes import Node, Scalar
 
 RESET, OVERRIDE = "!reset", "!override"
-_LISTS = frozenset({"profiles", "volumes", "pre_start", "post_start", "pre_stop"})
+_LISTS = frozenset({"profiles", "volumes", "environment", "pre_start", "post_start", "pre_stop"})
 """The keys whose items are added to those of the files below; other keys are replaced."""
 
 

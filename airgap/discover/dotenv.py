@@ -6,7 +6,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 
 from airgap.discover.interpolation import interpolate
-from airgap.limits import MAX_VARIABLES_CHARACTERS
+from airgap.discover.limits import MAX_VARIABLES_CHARACTERS
 
 _LINE = re.compile(r"[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z0-9_.\-\[\]]+)[ \t]*(?P<sign>[=:]?)[ \t]*")
 _QUOTED = {

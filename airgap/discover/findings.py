@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from airgap.discover.limits import MAX_FOUND_PLACES, MAX_FOUND_PROBLEMS
 from airgap.errors import FormatError
-from airgap.limits import MAX_FOUND_PLACES, MAX_FOUND_PROBLEMS
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference, normal_host
 
@@ -173,11 +173,6 @@ class Findings:
             optional: Why it does not run by default.
             note: What a person should know about it.
         """
-        if len(self.images) >= MAX_FOUND_PLACES:
-            self.add_problem(
-                place, f"too many images, want at most {MAX_FOUND_PLACES:,} places that name one"
-            )
-            return
         try:
             reference = full_name(name)
         except FormatError as error:
@@ -189,12 +184,19 @@ class Findings:
             hint = "push it to a registry, or list it with `source:` or `archive:`"
             self.add_warning(place, what, hint=hint, user=user)
             return
-        self.images.append(
+        self._add_found(
             FoundImage(
                 reference=reference, written=name if written is None else written, certainty=certainty,
                 place=place, user=user, platforms=tuple(platforms), optional=optional, note=note,
             )
         )  # fmt: skip
+
+    def _add_found(self, found: FoundImage) -> None:
+        if len(self.images) < MAX_FOUND_PLACES:
+            self.images.append(found)
+        else:
+            what = f"too many images, want at most {MAX_FOUND_PLACES:,} places that name one"
+            self.add_problem(found.place, what)
 
     def add_problem(
         self, place: Place, what: str, *, hint: str | None = None, user: str | None = None

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from airgap.discover.limits import HELM_SECONDS
 from airgap.errors import EndpointError, UnavailableError, describe_cause, printable
-from airgap.limits import HELM_SECONDS, MAX_DEPLOYMENT_FILE_BYTES
+from airgap.limits import MAX_DEPLOYMENT_FILE_BYTES
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from itertools import islice
 
 from airgap.discover.context import Context
 from airgap.discover.findings import Certainty, Place, Span
+from airgap.discover.limits import MAX_VALUE_CHARACTERS
 from airgap.discover.sources import SourceFile
 from airgap.errors import FormatError
-from airgap.limits import MAX_VALUE_CHARACTERS
 from airgap.oci.reference import ImageReference
 
 _COMMENT = re.compile(r"(?:^|\s)(?:#|//).*")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from airgap.limits import MAX_EXPANDED_CHARACTERS, MAX_VARIABLE_DEPTH
+from airgap.discover.limits import MAX_EXPANDED_CHARACTERS, MAX_VARIABLE_DEPTH
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OPERATOR = re.compile(r":?[-?+]")

@@ -18,10 +18,10 @@ from airgap.discover.kustomize_parts import RENDER_HINT, add_generated, report_w
 from airgap.discover.kustomize_patches import apply_operations, merge
 from airgap.discover.kustomize_sources import find_kustomization, is_remote, local_folder, tidy
 from airgap.discover.kustomize_targets import Resource, Target
+from airgap.discover.limits import MAX_KUSTOMIZE_DEPTH, MAX_KUSTOMIZE_VALUES
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.sources import SourceFile
 from airgap.errors import FormatError, PolicyError
-from airgap.limits import MAX_KUSTOMIZE_DEPTH, MAX_KUSTOMIZE_VALUES
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, parse_nodes
 
 _KUSTOMIZATION_WORK = 100

@@ -66,7 +66,7 @@ class Sources:
                 "cannot be read", subject=path, got="a loop of links, or an invalid name"
             ) from error
         if not any(real.is_relative_to(root.resolve()) for root in self.roots):
-            want = f"a file below {', '.join(map(str, self.roots))}"
+            want = f"a file below {', '.join(str(root) for root in self.roots if root.is_dir())}"
             hint = "if it belongs to the deployment, name the folder that has all of it with --root"
             raise PolicyError("a file outside of the deployment's folder", subject=path, want=want, hint=hint)
         return real
@@ -107,6 +107,8 @@ class Sources:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise FormatError("not a regular file", subject=name)
                 raw = file.read(max_bytes + 1)
+        except ValueError as error:
+            raise FormatError("cannot be read", subject=name, got="an invalid path") from error
         except OSError as error:
             if disk_failed(error):
                 raise MediaError.of(error, "cannot read", name) from error

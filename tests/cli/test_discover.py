@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.cli.conftest import Side
-from tests.unit.discover.found import write
+from tests.support.found import write
 
 COMPOSE = """services:
   web:

@@ -9,8 +9,8 @@ from airgap.discover.discover import discover
 from airgap.discover.findings import full_name
 from airgap.errors import FormatError
 from tests.samples import FILES
+from tests.support.found import write
 from tests.support.sid import Sid
-from tests.unit.discover.found import write
 
 COMPOSE = "/usr/libexec/docker/cli-plugins/docker-compose"
 

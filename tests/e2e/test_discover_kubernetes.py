@@ -13,9 +13,9 @@ from airgap.discover.helm_program import HelmProgram
 from airgap.discover.kustomize import read_kustomizations
 from airgap.discover.sources import Sources
 from tests.samples import FILES, cases
+from tests.support.found import write
 from tests.support.helm_sdk import write_helm
 from tests.support.sid import Sid
-from tests.unit.discover.found import write
 
 APP = (
     "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app, labels: {a: b}}\nspec:\n  selector: {}\n  template:\n"

@@ -13,7 +13,7 @@ from airgap.discover.context import Choices, Context
 from airgap.discover.findings import Discovery
 from airgap.discover.helm_program import HelmProgram
 from airgap.discover.sources import Sources
-from tests.unit.discover.found import images, problems, write
+from tests.support.found import images, problems, write
 
 CHART = {"Chart.yaml": "name: app\nversion: 1.0.0\nappVersion: 2.0.0\n"}
 DEPENDENCY = "dependencies: [{name: sub, version: 1, condition: sub.enabled, alias: s}]\n"

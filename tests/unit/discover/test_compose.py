@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from airgap.discover.context import Choices
-from tests.unit.discover.found import found_in, images, problems
+from tests.support.found import found_in, images, problems
 
 ARM = "services: {a: {image: a:1, platform: linux/arm64}}"
 
@@ -29,6 +29,18 @@ ARM = "services: {a: {image: a:1, platform: linux/arm64}}"
             ["a:1 sure", "v:1 sure"],
         ),
         ("services: {a: {image: a:1, pre_start: [{image: hook:1, command: x}]}}", ["a:1 sure", "hook:1 sure"]),
+        (
+            "services: {a: {image: a:1, environment: [SANDBOX_IMAGE=b/c:1, PORT=80, MODE=x:y]}}",
+            ["a:1 sure", "b/c:1 guess"],
+        ),
+        (
+            "services: {a: {image: a:1, environment: {RUNNER: '${V:-ghcr.io/b/c:1}', LEVEL: info}}}",
+            ["a:1 sure", "ghcr.io/b/c:1 guess"],
+        ),
+        (
+            "services: {a: {image: a:1, command: [--job-image, b/c:2, --x-image=d/e:3, f:4]}}",
+            ["a:1 sure", "b/c:2 guess", "d/e:3 guess"],
+        ),
         ("services: {a: {extends: b, command: x}, b: {image: b:1}}", ["b:1 sure"]),
         ("services: {a: {image: a:1}}\n---\nservices: {a: {image: a:2}}", ["a:2 sure"]),
     ],

@@ -7,7 +7,7 @@ import pytest
 from airgap.discover.compose import read_compose
 from airgap.discover.context import Context
 from airgap.discover.sources import Sources
-from tests.unit.discover.found import found_in, images, problems, write
+from tests.support.found import found_in, images, problems, write
 
 BASE = "services: {a: {image: a:1, profiles: [x]}, b: {image: b:1}, c: {image: c:1}}"
 

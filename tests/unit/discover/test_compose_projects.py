@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from airgap.discover.context import Choices
-from tests.unit.discover.found import found_in, images, problems
+from tests.support.found import found_in, images, problems
 
 WEB = "services: {web: {image: web:1}}"
 

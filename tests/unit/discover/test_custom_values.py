@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.discover.found import found_in, images
+from tests.support.found import found_in, images
 
 
 def resource(group: str, spec: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.discover.found import found_in, images, problems
+from tests.support.found import found_in, images, problems
 
 NAME = ".devcontainer/devcontainer.json"
 

@@ -9,7 +9,7 @@ from airgap.discover import findings, folders
 from airgap.discover.discover import discover, root_of
 from airgap.errors import FormatError
 from airgap.limits import MAX_DEPLOYMENT_FILE_BYTES
-from tests.unit.discover.found import found_in, images, problems, write
+from tests.support.found import found_in, images, problems, write
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: 'pod:1'}]}\n"
 CHART = {

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.discover.image_lists import is_image_list, is_mostly_images
-from tests.unit.discover.found import found_in, images, problems
+from tests.support.found import found_in, images, problems
 
 DIGEST = "sha256:" + "a" * 64
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.discover.interpolation import interpolate
-from airgap.limits import MAX_EXPANDED_CHARACTERS
+from airgap.discover.limits import MAX_EXPANDED_CHARACTERS
 
 VALUES = {"A": "1", "EMPTY": ""}
 

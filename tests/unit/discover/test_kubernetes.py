@@ -12,7 +12,7 @@ from airgap.discover.kubernetes import read_kubernetes
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.sources import SourceFile
 from airgap.manifest.yaml_nodes import parse_nodes
-from tests.unit.discover.found import found_in, images, problems
+from tests.support.found import found_in, images, problems
 
 POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: "
 DEPLOYMENT = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: {spec: %s}}\n"

@@ -15,7 +15,7 @@ from airgap.discover.kustomize_patches import apply_operations, merge
 from airgap.discover.sources import Sources
 from airgap.errors import FormatError
 from airgap.manifest.yaml_nodes import Sequence, parse_nodes
-from tests.unit.discover.found import found_in, images, problems, write
+from tests.support.found import found_in, images, problems, write
 
 BASE = {
     "base/kustomization.yaml": "resources: [app.yaml]\n",

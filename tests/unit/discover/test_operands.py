@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.discover.found import found_in, images
+from tests.support.found import found_in, images
 
 CONTAINER = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - name: c\n"
 CONFIGURATION = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata:\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from airgap.discover.context import Choices
-from tests.unit.discover.found import found_in, images, problems
+from tests.support.found import found_in, images, problems
 
 ZARF = """kind: ZarfPackageConfig
 components:
