@@ -22,6 +22,7 @@ from airgap.cli import (
     lock,
     pack,
     plan,
+    recall,
     receipt,
     receive,
     repack,
@@ -97,8 +98,8 @@ def _top(
 
 
 for module in (
-    init, discover, lock, plan, pack, sign, inspect, diff, verify, receive, load, send, serve, repack, repair,
-    backup, restore, help_command, version,
+    init, discover, lock, plan, pack, sign, recall, inspect, diff, verify, receive, load, send, serve, repack,
+    repair, backup, restore, help_command, version,
 ):  # fmt: skip
     register(app, module.NAME, help_text=module.__doc__, panel=module.PANEL)(module.run)
 for group in (key, trust, receipt, audit, kit):
