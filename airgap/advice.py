@@ -93,7 +93,7 @@ def _hint(recognised: RecognisedPath, path: Path) -> str | None:
 
 
 _PACK = "`airgap pack MANIFEST --to DIR`"
-_LIST = "list its images in a manifest: `version: 1`, `name: NAME`, `images:` and a line `- IMAGE` for each"
+_DISCOVER = "`airgap discover {path} -o stack.yaml` finds its images, and writes a manifest of them"
 
 _HINTS = {
     PathKind.ABSENT: "check the spelling, and that the medium is plugged in and mounted",
@@ -123,15 +123,14 @@ _HINTS = {
     PathKind.MANIFEST: "`airgap pack {path} --to DIR` makes a bundle of the images that it lists",
     PathKind.LOCK: "name the manifest of this lock: {manifest}",
     PathKind.INVENTORY: "`airgap send BUNDLE --inventory {path}` sends a bundle to its hosts",
-    PathKind.COMPOSE: f"{_LIST}; `docker compose -f {{path}} config --images` prints them",
-    PathKind.KUBERNETES: f"{_LIST}; grep image: {{path}} shows them",
-    PathKind.KUSTOMIZATION: f"{_LIST}; `kubectl kustomize` prints the documents that name them",
-    PathKind.CHART: f"{_LIST}; `helm template` prints the documents that name them",
-    PathKind.HAULER: _LIST,
-    PathKind.ZARF: _LIST,
+    PathKind.COMPOSE: _DISCOVER,
+    PathKind.KUBERNETES: _DISCOVER,
+    PathKind.KUSTOMIZATION: _DISCOVER,
+    PathKind.CHART: _DISCOVER,
+    PathKind.HAULER: _DISCOVER,
+    PathKind.ZARF: _DISCOVER,
     PathKind.DOCKERFILE: f"build the image, push or save it, and list it in a manifest; then {_PACK}",
-    PathKind.IMAGE_LIST: "write `version: 1`, `name: NAME` and `images:` above the names, "
-    "and `- ` before each",
+    PathKind.IMAGE_LIST: _DISCOVER,
     PathKind.RECEIPT: "`airgap receipt show {path}` shows it, `airgap receipt import {path}` imports it",
     PathKind.ROOT: "`airgap trust install {path}` installs it",
     PathKind.BACKUP: "`airgap restore {path}` restores the site in it into an empty AIRGAP_HOME",

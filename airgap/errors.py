@@ -41,6 +41,7 @@
     ├ TransportError           20   SSH failed
     │   └ LinkError                 the connection failed or was lost
     ├ DriftError               21   a target has other images than were loaded into it
+    ├ NotCarriedError          22   deployment files run images that a manifest does not carry
     └ InterruptError          130   Ctrl-C, when earlier steps are done and must be reported
 
 A code belongs to the class; docs/exit-codes.md has the table.
@@ -390,6 +391,12 @@ class DriftError(AirgapError):
     """A target has other images than were loaded into it."""
 
     exit_code = 21
+
+
+class NotCarriedError(AirgapError):
+    """Deployment files run images that a manifest does not carry."""
+
+    exit_code = 22
 
 
 class InterruptError(AirgapError):

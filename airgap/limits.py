@@ -83,6 +83,21 @@ MAX_YAML_VALUES = 100_000
 MAX_TEXT_CHARACTERS = 1000
 """A line of free text in a manifest, which goes into the statement and the ledger."""
 
+# -- deployment files of other tools; `airgap/discover/limits.py` has the other limits of them
+
+MAX_DEPLOYMENT_FILE_BYTES = 16 << 20
+"""A file: the largest that operators publish, with all their resource definitions, have 5 MB."""
+MAX_DEPLOYMENT_FILES = 20_000
+"""Files that one run reads."""
+MAX_DEPLOYMENT_BYTES = 256 << 20
+"""All files that one run reads, together."""
+MAX_DEPLOYMENT_VALUES = 500_000
+"""Scalars, lists and mappings of a file, also those that its aliases repeat: five times the largest."""
+MAX_DEPLOYMENT_DEPTH = 100
+"""Levels of lists and mappings: schemas in resource definitions have 40; the reader is recursive."""
+MAX_DEPLOYMENT_DOCUMENTS = 20_000
+"""YAML documents of a file: operators publish some hundred in one."""
+
 # -- the files of a site
 
 MAX_SITE_FILE_BYTES = 64 << 10

@@ -90,7 +90,7 @@ environment() {
         found=$(find_python) && "$found" -m venv --clear .venv || return
     fi
     cmp -s pyproject.toml .venv/pyproject.toml && return
-    "$python" -m pip install --quiet --editable '.[test]' && cp pyproject.toml .venv/pyproject.toml
+    "$python" -m pip install --quiet --editable '.[test,judges]' && cp pyproject.toml .venv/pyproject.toml
 }
 
 # real_parts WHICH: 77 where not all could be installed; the tests see for themselves what is there.

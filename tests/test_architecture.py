@@ -31,6 +31,7 @@ FLOORS = {
     "manifest": 2,
     "progress": 2,
     "recognise": 2,
+    "discover": 3,
     "endpoints": 3,
     "site": 3,
     "kit": 3,
@@ -77,7 +78,7 @@ DOORS = {
     "rich": r"airgap\.cli\.progress_output",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
-    "yaml": r"airgap\.manifest\.strict_yaml",
+    "yaml": r"airgap\.manifest\.(strict_yaml|yaml_nodes)",
     "zstandard": r"airgap\.bundle\.compression",
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
@@ -100,13 +101,15 @@ NEVER = {
 
 NARROW = {
     "asyncio": r"airgap\.endpoints\.server\.(server|exchange|slots)",
-    "subprocess": r"airgap\.(endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)",
+    "subprocess": (
+        r"airgap\.(discover\.helm_program|endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)"
+    ),
     "zipfile": r"airgap\.online\.own_wheel",
 }
 """Who may all the same. `serve` answers many connections at a time. A kit is fetched and installed by pip,
 which has no other door than its command line,
-containerd has its own client, `ctr`, and programs may keep the logins of registries; our own wheel is
-written, and no archive read.
+containerd has its own client, `ctr`, and programs may keep the logins of registries; only Helm knows how a chart's
+templates are rendered; our own wheel is written, and no archive read.
 """
 
 STANDS_ALONE = "airgap.kit.install"

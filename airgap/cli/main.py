@@ -12,6 +12,7 @@ from airgap.cli import (
     backup,
     console,
     diff,
+    discover,
     help_command,
     init,
     inspect,
@@ -97,8 +98,8 @@ def _top(
 
 
 for module in (
-    init, lock, plan, pack, sign, recall, inspect, diff, verify, receive, load, send, serve, repack, repair,
-    backup, restore, help_command, version,
+    init, discover, lock, plan, pack, sign, recall, inspect, diff, verify, receive, load, send, serve, repack,
+    repair, backup, restore, help_command, version,
 ):  # fmt: skip
     register(app, module.NAME, help_text=module.__doc__, panel=module.PANEL)(module.run)
 for group in (key, trust, receipt, audit, kit):

@@ -1,6 +1,7 @@
 """Reads the user's manifest and its lock from YAML into `TransferManifest` and `Lock`.
 
-    strict_yaml   bytes to text, lists and mappings with their positions (the only importer of yaml)
+    strict_yaml   bytes to text, lists and mappings with their positions
+    yaml_nodes    the same for files of other tools; only these two import yaml
     validate      checks those against a pydantic model; errors use the user's terms
     platform_text platforms as people write them
     fields        the kinds of text: references, digests, platforms, names

@@ -127,6 +127,28 @@ OUTPUTS: Mapping[str, Schema] = {
         "site home owner key keyid spare_key", root=meaning("the path of the trust root", TEXT),
         fingerprint=meaning("the SHA-256 of the trust root", TEXT),
     ),
+    "discover": value(
+        "check",
+        images=items(value(
+            "reference certainty optional",
+            platforms=meaning("the platforms that the files state", items(TEXT)),
+            places=meaning("where the image is named, the best place first", items(value(
+                "file line certainty optional note", user=meaning("what uses the image", TEXT),
+                written=meaning("the text in the file, with its variables", TEXT),
+            ))),
+        )),
+        problems=meaning("what could not be read or resolved, and what a person should know", items(value(
+            "severity file line what hint",
+        ))),
+        files=meaning("the files that were read", items(TEXT)),
+        manifest=meaning("the path of the manifest that was written, or null", optional(TEXT)),
+        check=meaning("the comparison with a manifest, or null", optional(value(
+            "unused partial",
+            manifest=meaning("the path of the manifest", TEXT),
+            missing=meaning("images that the files run, and the manifest does not carry", items(TEXT)),
+        ))),
+        error=NULLABLE_ERROR,
+    ),
     "lock": value(
         "lock",
         images=items(value(

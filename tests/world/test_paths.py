@@ -74,43 +74,43 @@ PATHS = {
     ),
     "Compose": paths(
         "Docker Compose", "users want to save all images of a Compose file in one go",
-        "docker/compose#5288", "a Compose file is named, with the command that lists its images",
-        Thing("Compose", "pack {} --to out", "not a manifest: {}, got a Compose file", "docker compose -f {} config --images"),
+        "docker/compose#5288", "a Compose file is named, with the command that makes a manifest of it",
+        Thing("Compose", "pack {} --to out", "not a manifest: {}, got a Compose file", "airgap discover {} -o stack.yaml"),
     ),
     "Compose to lock": paths(
         "Docker Compose", "there is no way to list the images of a file whose containers do not run",
         "docker/compose#7517", "`lock` names the Compose file and the way to a manifest",
-        Thing("Compose", "lock {}", "not a manifest: {}, got a Compose file", "`version: 1`, `name: NAME`, `images:`"),
+        Thing("Compose", "lock {}", "not a manifest: {}, got a Compose file", "airgap discover {} -o stack.yaml"),
     ),
     "Kubernetes": paths(
         "Zarf", "YAML of another kind is answered with the Go types that it did not fit",
         "zarf-dev/zarf#1809", "a Kubernetes file is named",
-        Thing("Kubernetes", "plan {}", "not a manifest: {}, got a Kubernetes file", "grep image: {}"),
+        Thing("Kubernetes", "plan {}", "not a manifest: {}, got a Kubernetes file", "airgap discover {} -o stack.yaml"),
     ),
     "Helm": paths(
         "Helm", "charts are given to tools that want images",
-        "mesosphere/mindthegap#731", "a chart is named; `helm template` prints what names its images",
-        Thing("Helm chart's folder", "pack {} --to out", "not a manifest: {}, got a Helm chart", "`helm template`"),
+        "mesosphere/mindthegap#731", "a chart is named, with the command that makes a manifest of it",
+        Thing("Helm chart's folder", "pack {} --to out", "not a manifest: {}, got a Helm chart", "airgap discover {} -o stack.yaml"),
     ),
     "kustomization": paths(
         "Kustomize", "a kustomization has `images:` at its top, as a manifest has",
         "kubectl.docs.kubernetes.io, kustomization, images", "it is not mistaken for a manifest",
-        Thing("kustomization", "lock {}", "not a manifest: {}, got a kustomization", "`kubectl kustomize`"),
+        Thing("kustomization", "lock {}", "not a manifest: {}, got a kustomization", "airgap discover {} -o stack.yaml"),
     ),
     "Hauler": paths(
         "Hauler", "its manifests list images under `spec`",
         "hauler-dev/hauler, testdata/hauler-manifest.yaml", "a Hauler manifest is named",
-        Thing("Hauler", "pack {} --to out", "not a manifest: {}, got a Hauler manifest", "list its images in a manifest"),
+        Thing("Hauler", "pack {} --to out", "not a manifest: {}, got a Hauler manifest", "airgap discover {} -o stack.yaml"),
     ),
     "Zarf": paths(
         "Zarf", "its packages list images under `components`",
         "zarf-dev/zarf#3917", "a Zarf package definition is named",
-        Thing("Zarf", "pack {} --to out", "not a manifest: {}, got a Zarf package definition", "list its images in a manifest"),
+        Thing("Zarf", "pack {} --to out", "not a manifest: {}, got a Zarf package definition", "airgap discover {} -o stack.yaml"),
     ),
     "list of images": paths(
         "k3s", "image lists are text files of one name a line",
-        "k3s-io/docs#430", "a list of names is recognised, with the four words that make it a manifest",
-        Thing("list of images", "pack {} --to out", "not a manifest: {}, got a list of image names", "`- ` before each"),
+        "k3s-io/docs#430", "a list of names is recognised, with the command that makes it a manifest",
+        Thing("list of images", "pack {} --to out", "not a manifest: {}, got a list of image names", "airgap discover {} -o stack.yaml"),
     ),
     "lock": paths(
         "lock files", "both files lie side by side, and the wrong one is given",
@@ -328,7 +328,7 @@ SOURCES = {
     "a layout as an archive": ("OCI layout", "{archive: %s}", "not an archive of images: %s, got an OCI image layout", "list `- oci: %s`"),
     "an archive as a layout": ("docker save", "{oci: %s}", "not an OCI image layout: %s, got an archive of images (docker save)", "list `- archive: %s`"),
     "a file system as an archive": ("docker export", "{archive: %s}", "not an archive of images: %s, got the file system of a container", "`docker save IMAGE`"),
-    "a Compose file as an archive": ("Compose", "{archive: %s}", "not an archive of images: %s, got a Compose file", "docker compose -f %s"),
+    "a Compose file as an archive": ("Compose", "{archive: %s}", "not an archive of images: %s, got a Compose file", "airgap discover %s -o stack.yaml"),
     "an empty folder": ("empty folder", "{oci: %s}", "not an OCI image layout: %s, got an empty folder", "is the medium mounted there?"),
 }  # fmt: skip
 
