@@ -193,6 +193,16 @@ MAX_TAG_CHARACTERS = 128
 """A tag (OCI distribution-spec, "Pulling manifests")."""
 MAX_LAYER_URLS = 16
 """Other locations of one foreign layer."""
+MAX_ARTIFACT_FILES = 5_000
+"""Files of one artifact: with long names, its manifest stays below 4 MiB."""
+MAX_LISTED_NAMES = 200_000
+"""Names in a folder and below it that are compared with a pattern."""
+MAX_FILE_NAME_CHARACTERS = 400
+"""The name of a carried file with its folders."""
+MAX_FILE_NAME_PART_CHARACTERS = 200
+"""A part of it: with a suffix, below the 255 bytes of a name on every file system."""
+MAX_FILE_NAME_PARTS = 9
+"""Its folders and its last part."""
 
 # -- signatures and trust roots
 

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import complete, console
 from airgap.cli.options import (
     STDIN,
+    TO_HELP,
     AcceptJump,
     Bundles,
     Jobs,
@@ -32,7 +33,6 @@ from airgap.cli.options import (
     RegistryAccess,
     SshAccess,
     TableOutput,
-    To,
 )
 from airgap.cli.tables import Table
 from airgap.errors import AirgapError, InterruptError, UsageError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.carry.receipt_copies import ReceiptCopy
-    from airgap.endpoints.ports import Target
+    from airgap.endpoints.ports import FilesTarget, Target
     from airgap.oci.digest import Digest
     from airgap.offline.load_bundle import LoadReport
     from airgap.offline.loader import LoadedImage
@@ -53,8 +53,23 @@ NAME = "load"
 PANEL = "Offline"
 
 OnConflict = Annotated[
-    str,
-    typer.Option(metavar="replace|refuse", help="What to do if a name has another image at the target."),
+    str | None,
+    typer.Option(
+        metavar="replace|refuse",
+        help="What to do if a name has another image at the target, or a file is different; by default, "
+        "names move and files stay.",
+    ),
+]
+FilesTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--files-to",
+        metavar="DIR",
+        help="The folder for the bundle's files; without --to, for them alone.",
+    ),
+]
+LoadTo = Annotated[
+    str | None, typer.Option("--to", metavar="TARGET", help=TO_HELP, autocompletion=complete.targets)
 ]
 AllowUrls = Annotated[
     bool,
@@ -86,8 +101,9 @@ Reason = Annotated[
 
 def run(
     bundles: Bundles,
-    to: To,
-    on_conflict: OnConflict = "replace",
+    to: LoadTo = None,
+    files_to: FilesTo = None,
+    on_conflict: OnConflict = None,
     renamings: Map = None,
     pin: Pin = None,
     allow_urls: AllowUrls = False,
@@ -103,16 +119,18 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
     from airgap.cli.bundle_choice import take_bundles
-    from airgap.cli.endpoints import Endpoints, make_engine_ssh
+    from airgap.cli.endpoints import Endpoints, files_folder, make_engine_ssh
     from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
 
-    if on_conflict not in ("replace", "refuse"):
+    if on_conflict not in (None, "replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     receipts.check()
+    to, files_to = _targets(to, files_to)
     target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
     options = _LoadOptions(
         target=target,
+        files_to=None if files_to is None else files_folder(files_to),
         on_conflict=on_conflict,
         jobs=jobs,
         renamings=parse_renamings(renamings or ()),
@@ -133,12 +151,22 @@ class _LoadOptions:
     """The options for loading each bundle."""
 
     target: "Target"
-    on_conflict: str
+    files_to: "FilesTarget | None"
+    on_conflict: str | None
     jobs: int
     renamings: "tuple[Renaming, ...]"
     allow_urls: bool
     receipts: ReceiptCopying
     back: str | None
+
+
+def _targets(to: str | None, files_to: Path | None) -> tuple[str, Path | None]:
+    """Return the target, and the folder for files besides it. Raises `UsageError` if there is neither."""
+    if to is not None:
+        return to, files_to
+    if files_to is None:
+        raise UsageError("missing option '--to'", hint="airgap load --help")
+    return f"files:{files_to}", None
 
 
 def _checked_reason(reason: str | None, *, back: bool) -> str | None:
@@ -184,7 +212,8 @@ def _load(
 
     return load_bundle(
         load.location, operator.site, options.target, operator.now,
-        on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
+        on_conflict=ConflictRule(options.on_conflict) if options.on_conflict else None,
+        files_to=options.files_to, jobs=options.jobs, progress=operator.progress,
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
         copy_receipt=options.receipts.copier(medium),
         bases=load.bases, back=options.back,

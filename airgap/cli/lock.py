@@ -60,7 +60,9 @@ def run(
     failures: Failures = {}
     lock = resolve(choice.manifest, endpoints.source, failures, kept=kept)
     refuse_failures(
-        failures, len(choice.manifest.images), hint="no lock was written: a lock must have all images"
+        failures,
+        len(choice.manifest.images) + len(choice.manifest.files),
+        hint="no lock was written: a lock must have all images",
     )
     _show(lock, before, choice.write(lock), output)
 

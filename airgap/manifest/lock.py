@@ -26,17 +26,27 @@ from airgap.manifest.fields import (
     Size,
     Version,
 )
+from airgap.manifest.locked_files import (
+    LockedFile,
+    LockedFilesDocument,
+    locked_files_yaml,
+    parse_locked_files,
+    written_path,
+)
 from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.transfer import TransferManifest
-from airgap.manifest.validate import Strict, validate
+from airgap.manifest.validate import Lists, Strict, validate
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
+from airgap.oci.files_artifact import artifact_descriptor
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
 _HEADER = b"# written by airgap lock; commit it beside the manifest\n"
 _TWIN_HINT = "give one of them another name with 'as' in the manifest"
 _FILE_SOURCES = ("archive", "oci")
+FILE_SOURCE = "file"
+"""The source of an artifact that carries files of the manifest."""
 
 
 class _LockedDocument(Strict):
@@ -61,7 +71,11 @@ class _LockDocument(Strict):
     name: Name
     manifest_sha256: Sha256
     images_sha256: Sha256 | None = None
-    images: tuple[_LockedDocument, ...]
+    images: tuple[_LockedDocument, ...] = ()
+    files: tuple[LockedFilesDocument, ...] = ()
+
+
+_LISTS: Lists = {"images": {"": _LockedDocument}, "files": {"": LockedFilesDocument}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +108,23 @@ class LockedImage:
     """Why some attachments may not be locked; None if all are locked."""
     subject: Digest | None = None
     """For an attachment: the digest of the image manifest or index that it is attached to."""
+    files: tuple[LockedFile, ...] = ()
+    """The files that are carried as this artifact; none of any other image."""
+
+    @classmethod
+    def of_files(cls, name: ImageReference, files: Sequence[LockedFile]) -> Self:
+        """Return the artifact called `name` on the offline side that carries `files`."""
+        return cls(
+            reference=name,
+            name=name,
+            source=FILE_SOURCE,
+            path=None,
+            platforms=(),
+            descriptor=artifact_descriptor([locked.carried for locked in files]),
+            image_id=None,
+            attachments=AttachmentChoice.NONE,
+            files=tuple(files),
+        )
 
     @property
     def is_demanding(self) -> bool:
@@ -170,12 +201,15 @@ class Lock:
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the lock in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse_yaml(raw, str(path), MAX_LOCK_BYTES)
-        checked = validate(_LockDocument, document, {"": _LockedDocument})
+        checked = validate(_LockDocument, document, _LISTS)
         folder = path.absolute().parent
         images = [
             _image(item, document, ("images", number), folder) for number, item in enumerate(checked.images)
         ]
         _refuse_twins(images, document)
+        for number, files in enumerate(checked.files):
+            locked = parse_locked_files(files, document, ("files", number), folder)
+            images.append(LockedImage.of_files(files.rename, locked))
         return cls(checked.name, checked.manifest_sha256, tuple(images), images_sha256=checked.images_sha256)
 
     def fits(self, manifest: TransferManifest) -> bool:
@@ -192,13 +226,17 @@ class Lock:
         Paths at or below `folder`, the folder of the file, are written relative to it. Other paths, and all
         paths without `folder`, are absolute.
         """
-        content = {
+        content: dict[str, Any] = {
             "version": 1,
             "name": self.name,
             "manifest_sha256": self.manifest_sha256,
             **({"images_sha256": self.images_sha256} if self.images_sha256 else {}),
-            "images": [_written(image, folder) for image in self.images],
+            "images": [_written(image, folder) for image in self.images if not image.files],
         }
+        if files := [image for image in self.images if image.files]:
+            content["files"] = [
+                {"as": str(image.name), "files": locked_files_yaml(image.files, folder)} for image in files
+            ]
         return _HEADER + strict_yaml.dump_yaml(content)
 
 
@@ -268,7 +306,7 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         "ref": str(image.reference),
         "as": str(image.name),
         "source": image.source,
-        "archive": _path(image.path, folder),
+        "archive": image.path and written_path(image.path, folder),
         "platforms": [str(platform) for platform in image.platforms],
         "platforms_by_default": True if image.by_default else None,
     }
@@ -277,17 +315,8 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         fields["media_type"] = image.descriptor.media_type
         fields["size"] = image.descriptor.size
     fields["image_id"] = None if image.image_id is None else str(image.image_id)
-    fields["cosign-key"] = _path(image.cosign_key, folder)
+    fields["cosign-key"] = image.cosign_key and written_path(image.cosign_key, folder)
     fields["attachments"] = str(image.attachments) if image.attachments is not AttachmentChoice.AUTO else None
     fields["attachments_unknown"] = image.attachments_unknown
     fields["subject"] = None if image.subject is None else str(image.subject)
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _path(path: Path | None, folder: Path | None) -> str | None:
-    if path is None:
-        return None
-    path = path.absolute()
-    if folder is not None and path.is_relative_to(folder.absolute()):
-        path = path.relative_to(folder.absolute())
-    return path.as_posix()

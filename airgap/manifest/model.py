@@ -24,7 +24,8 @@ from airgap.manifest.fields import (
     SourceText,
     Version,
 )
-from airgap.manifest.validate import Forms, Strict
+from airgap.manifest.file_model import FILE_FORMS, AnyFileEntry
+from airgap.manifest.validate import Lists, Strict
 
 
 class EntryDocument(Strict):
@@ -101,7 +102,10 @@ class LayoutEntry(EntryDocument):
 
 
 LongEntry: TypeAlias = NamedEntry | ArchiveEntry | LayoutEntry
-FORMS: Forms = {"named": NamedEntry, "archive": ArchiveEntry, "oci": LayoutEntry}
+LISTS: Lists = {
+    "images": {"named": NamedEntry, "archive": ArchiveEntry, "oci": LayoutEntry},
+    "files": FILE_FORMS,
+}
 
 
 def _form(value: Any) -> str | None:
@@ -136,9 +140,12 @@ TransferLabels = Annotated[
 
 
 class ManifestDocument(Strict):
-    """Which container images `airgap` carries across the gap, and to which sites."""
+    """Which container images and files `airgap` carries across the gap, and to which sites."""
 
-    model_config = ConfigDict(title="airgap manifest")
+    model_config = ConfigDict(
+        title="airgap manifest",
+        json_schema_extra={"anyOf": [{"required": ["images"]}, {"required": ["files"]}]},
+    )
 
     version: Annotated[Version, Field(description="The version of this format.")]
     name: Annotated[
@@ -171,7 +178,13 @@ class ManifestDocument(Strict):
         TransferLabels,
         Field(description="What you state about the transfer (ticket, approver, classification, …)."),
     ] = Field(default_factory=dict)
-    images: Annotated[tuple[AnyEntry, ...], Field(min_length=1, description="The images to carry.")]
+    images: Annotated[
+        tuple[AnyEntry, ...], Field(description="The images to carry; may be left out if there are files.")
+    ] = ()
+    files: Annotated[
+        tuple[AnyFileEntry, ...],
+        Field(description="Other files to carry: paths, addresses and folders."),
+    ] = ()
 
 
 class _EditorSchema(GenerateJsonSchema):

@@ -9,9 +9,10 @@ from typing import Any, Self
 from airgap.errors import FormatError, UsageError
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import AttachmentChoice, parse_label, parse_line
-from airgap.manifest.model import FORMS, ArchiveEntry, LayoutEntry, LongEntry, ManifestDocument
+from airgap.manifest.file_entries import FilesEntry, parse_files
+from airgap.manifest.model import LISTS, ArchiveEntry, LayoutEntry, LongEntry, ManifestDocument
 from airgap.manifest.strict_yaml import Document, YamlPath
-from airgap.manifest.validate import validate
+from airgap.manifest.validate import KEY_EXAMPLES, validate
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
@@ -66,6 +67,7 @@ class TransferManifest:
     raw: bytes
     path: Path
     transfer: Mapping[str, str] = field(default_factory=dict, hash=False)
+    files: tuple[FilesEntry, ...] = ()
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -79,17 +81,21 @@ class TransferManifest:
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the manifest in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse_yaml(raw, str(path))
-        checked = validate(ManifestDocument, document, FORMS)
+        checked = validate(ManifestDocument, document, LISTS)
+        _refuse_nothing(checked, document)
         folder = path.absolute().parent
         entries = [
             _entry(item, document, ("images", number), checked, folder)
             for number, item in enumerate(checked.images)
         ]
+        images = _without_twins(entries, document)
+        names = {entry.name.normal for entry in images if entry.name is not None}
         return cls(
             name=checked.name,
             destinations=checked.destinations,
             platforms=checked.platforms,
-            images=_without_twins(entries, document),
+            images=images,
+            files=parse_files(checked.files, document, folder, checked.name, names),
             raw=raw,
             path=path,
             transfer=checked.transfer,
@@ -102,16 +108,30 @@ class TransferManifest:
 
     @property
     def images_sha256(self) -> str:
-        """SHA-256 of what a lock decides, in hex: the name and the images. Comments, `transfer` and
-        `destinations` do not change it, and neither does another folder for the same files.
+        """SHA-256 of what a lock decides, in hex: the name, the images and the files. Comments, `transfer`
+        and `destinations` do not change it, and neither does another folder for the same files.
         """
         folder = self.path.absolute().parent
         images = [_locked_part(entry, folder) for entry in self.images]
-        return hashlib.sha256(dump({"name": self.name, "images": images})).hexdigest()
+        decided: dict[str, Any] = {"name": self.name, "images": images}
+        if self.files:
+            decided["files"] = [entry.locked_part(folder) for entry in self.files]
+        return hashlib.sha256(dump(decided)).hexdigest()
 
     def with_transfer(self, values: Mapping[str, str]) -> Self:
         """Return the manifest with these values of `transfer`, which replace its own of the same key."""
         return replace(self, transfer={**self.transfer, **values})
+
+
+def _refuse_nothing(checked: ManifestDocument, document: Document) -> None:
+    """Raise `FormatError` for a manifest without images and files."""
+    if checked.images or checked.files:
+        return
+    if ("images",) in document.values:
+        raise FormatError("wrong type", subject=document.at(("images",)), want="at least one", got="a list")
+    raise FormatError(
+        "missing key", subject=document.at(()), want="'images'", hint=f"write {KEY_EXAMPLES['images']}"
+    )
 
 
 def parse_transfer(texts: Iterable[str]) -> dict[str, str]:

@@ -23,12 +23,13 @@ from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.rollback import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened
-from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
+from airgap.endpoints.ports import EngineTarget, FilesTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
+from airgap.oci.files_artifact import files_record
 from airgap.offline.holdings import Holdings
-from airgap.offline.load import load
-from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
+from airgap.offline.load import load_with_files
+from airgap.offline.loader import FAILED, PLACED, ConflictRule, LoadedImage, Loading
 from airgap.offline.rename import Renaming
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
@@ -82,7 +83,8 @@ def load_bundle(
     *,
     jobs: int,
     progress: Progress,
-    on_conflict: ConflictRule = ConflictRule.REPLACE,
+    on_conflict: ConflictRule | None = None,
+    files_to: FilesTarget | None = None,
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
     accept_jump: bool = False,
@@ -92,12 +94,16 @@ def load_bundle(
 ) -> LoadReport:
     """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported.
 
-    `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
-    step back: then the bundle was accepted before, and may be older than the newest one, or expired.
+    Without `on_conflict`, names of images move and different files stay. `files_to` is a folder for the files
+    besides the target. `bases` are older bundles of the stream, for content that this one leaves out. `back`
+    is the reason for a step back: then the bundle was accepted before, and may be older than the newest one,
+    or expired.
     """
     details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
     if allow_urls:
         details["allow_urls"] = True
+    if files_to is not None:
+        details["files_to"] = files_to.name
     rule = OlderRule.CONTENT if back is None else OlderRule.BACK
     who = keeper(site, now, accept_jump=accept_jump, older=rule)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
@@ -107,11 +113,13 @@ def load_bundle(
             attempt.add(engine=engine)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
-            bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
+            bundle, progress, on_conflict=on_conflict or ConflictRule.REPLACE,
+            files_conflict=on_conflict or ConflictRule.REFUSE,
+            jobs=jobs, holdings=holdings, renamings=renamings,
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
             only_for=() if back is not None else _only_for(bundle, site),
         )  # fmt: skip
-        results = tuple(load(target, loading))
+        results = tuple(load_with_files(target, files_to, loading))
         _save(holdings, progress)
         step_back = step_back_of(bundle, back)
         give_reason(results, step_back, bundle.statement.stream)
@@ -205,6 +213,7 @@ def _effect(result: LoadedImage) -> dict[str, object]:
         "after": _text(result.after),
         "error": _text(result.error),
         **({"reason": result.reason} if result.reason else {}),
+        **({"files": files_record(files)} if (files := result.image.record.files) else {}),
     }
 
 
@@ -216,8 +225,9 @@ def _receipt(
     bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
 ) -> Receipt:
     present = [result for result in results if result.verdict in PRESENT]
-    # an archive does not prove a base: deltas cannot be loaded into archives
-    held = [] if isinstance(target, FileTarget | FolderTarget) else present
+    # an archive or a folder does not prove a base: deltas cannot be loaded into archives, and files move
+    no_base = isinstance(target, FileTarget | FolderTarget | FilesTarget)
+    held = [] if no_base else [result for result in present if result.verdict != PLACED]
     failed = sum(result.verdict == FAILED for result in results)
     statement = bundle.statement
     return Receipt(

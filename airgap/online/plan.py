@@ -36,6 +36,7 @@ from airgap.oci.documents import (
 )
 from airgap.oci.reference import ImageReference
 from airgap.online.bases import Bases
+from airgap.online.files_source import FilesSource
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms, has_of
 from airgap.trust.cosign import is_material
 from airgap.workers import Memo, run_all
@@ -248,7 +249,7 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
 
 
 def _plan_image(locked: LockedImage, open_source: OpenSource, documents: DocumentCache) -> PlannedImage:
-    source = open_source(locked.source, locked.reference, locked.path)
+    source = _source_of(locked, open_source)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an exported image", subject=locked.reference)
     reader = MetadataReader(source, locked, documents)
@@ -258,6 +259,12 @@ def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documen
     _check_foreign_layers(planned)
     _check_subject(graph, locked)
     return planned
+
+
+def _source_of(locked: LockedImage, open_source: OpenSource) -> Source:
+    if locked.files:
+        return FilesSource(locked.files, lambda url: open_source(url, None, None))
+    return open_source(locked.source, locked.reference, locked.path)
 
 
 def _check_foreign_layers(image: PlannedImage) -> None:
