@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import complete, console
+from airgap.cli import carried_files, complete, console
 from airgap.cli.options import (
     STDIN,
     TO_HELP,
@@ -312,6 +312,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
                 "after": str(result.after) if result.after else None,
                 "digest_kind": kind,
                 "error": str(result.error) if result.error else None,
+                "carried_files": carried_files.value(result.image.record.files),
             }
             for result in report.results
         ],
@@ -323,6 +324,7 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
 
     rows = [(r.image.name, _verdict(r), _before(r, kind), _cell(r.after, kind)) for r in report.results]
     lines: list[str | Table] = [Table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)]
+    lines += carried_files.lines(item for r in report.results for item in r.image.record.files)
     if kind == "image_id":
         lines.append("image id: the engine's own; `airgap inspect` shows the digests of the bundle")
     reasons = [r for r in report.results if r.reason and r.verdict != Verdict.SKIPPED]

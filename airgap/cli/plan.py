@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import carried_files, console
 from airgap.cli.opening import compare_site
 from airgap.cli.options import (
     AllowSystemDisk,
@@ -23,7 +23,10 @@ from airgap.cli.tables import Table
 from airgap.errors import MediaError, NoSpaceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airgap.bundle.volume_table import VolumeSize
+    from airgap.oci.files_artifact import CarriedFile
     from airgap.online.plan import TransferPlan
 
 NAME = "plan"
@@ -61,7 +64,8 @@ def run(
     size = parse_volume_size(volume_size) if volume_size else None
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
-    lines = _lines(value) + platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
+    lines = _lines(value, [item for image in plan.images for item in image.graph.files])
+    lines += platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
     lines += unknown_lines(plan.unknown)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
     console.show_partial_result(value, lines, output, [refused] if refused else [])
@@ -126,6 +130,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
             "platforms": [record.platform for record in image.graph.records],
             "blobs": len(image.graph.contents),
             "bytes": sum(blob.size for blob in image.graph.contents.values()),
+            "carried_files": carried_files.value(image.graph.files),
             **platforms.value(image.chosen),
         }
         for image in plan.images
@@ -155,9 +160,17 @@ def _saved_without(plan: "TransferPlan", site: str) -> int:
     return max(spared - plan.left_out_bytes, 0)
 
 
-def _lines(value: dict[str, Any]) -> list[str | Table]:
+def _lines(value: dict[str, Any], files: "Sequence[CarriedFile]") -> list[str | Table]:
     images, total = value["images"], value["bytes"]
-    rows = [(i["reference"], ", ".join(i["platforms"]), i["blobs"], console.size(i["bytes"])) for i in images]
+    rows = [
+        (
+            i["reference"],
+            carried_files.contents_of(i["platforms"], i["carried_files"]),
+            i["blobs"],
+            console.size(i["bytes"]),
+        )
+        for i in images
+    ]
     rows += [(reference, "", "", "known when packed") for reference in value["exports"]]
     shared = sum(i["bytes"] for i in images) - total - value["spared_bytes"]
     spared = value["spared_bytes"]
@@ -165,6 +178,7 @@ def _lines(value: dict[str, Any]) -> list[str | Table]:
     sums = f"{value['blobs']} blobs, {console.size(total)} ({total:,} bytes)"
     return [
         Table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE"), rows),
+        *carried_files.lines(files),
         f"{sums}; shared between images: {console.size(shared)}{base}",
         *_site_lines(value["site_bases"]),
     ]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from airgap.audit.receipt import FILES_TARGET
 from airgap.bundle.files import FileStream, closing_file, make_folder, media_errors, write_all
 from airgap.durable import sync_names
 from airgap.endpoints.ports import FilesTarget
@@ -33,7 +34,7 @@ class FilesFolder(FilesTarget):
 
     @property
     def name(self) -> str:
-        return f"files:{self.path}"
+        return f"{FILES_TARGET}{self.path}"
 
     def state_of(self, carried: CarriedFile) -> FileState:
         with contextlib.suppress(FileNotFoundError), self._parent(carried.name) as (parent, leaf):

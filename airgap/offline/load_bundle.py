@@ -99,23 +99,16 @@ def load_bundle(
     is the reason for a step back: then the bundle was accepted before, and may be older than the newest one,
     or expired.
     """
-    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
-    if allow_urls:
-        details["allow_urls"] = True
-    if files_to is not None:
-        details["files_to"] = files_to.name
+    details = _options_record(renamings, files_to, allow_urls=allow_urls)
     rule = OlderRule.CONTENT if back is None else OlderRule.BACK
     who = keeper(site, now, accept_jump=accept_jump, older=rule)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
-        _note_place_in_stream(bundle, progress)
-        if engine := target.describe_engine():
-            attempt.add(engine=engine)
+        _note_beginning(bundle, target, attempt, progress)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
-            bundle, progress, on_conflict=on_conflict or ConflictRule.REPLACE,
-            files_conflict=on_conflict or ConflictRule.REFUSE,
-            jobs=jobs, holdings=holdings, renamings=renamings,
+            bundle, progress, jobs=jobs, holdings=holdings, renamings=renamings,
+            on_conflict=on_conflict or ConflictRule.REPLACE, files_conflict=on_conflict or ConflictRule.REFUSE,
             before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
             only_for=() if back is not None else _only_for(bundle, site),
         )  # fmt: skip
@@ -127,6 +120,17 @@ def load_bundle(
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
         report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
         return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
+
+
+def _options_record(
+    renamings: Sequence[Renaming], files_to: FilesTarget | None, *, allow_urls: bool
+) -> dict[str, object]:
+    """Return the options of a load for its record in the ledger."""
+    return {
+        **({"map": [str(renaming) for renaming in renamings]} if renamings else {}),
+        **({"allow_urls": True} if allow_urls else {}),
+        **({"files_to": files_to.name} if files_to is not None else {}),
+    }
 
 
 @contextmanager
@@ -183,7 +187,10 @@ def _keep_receipt(raw: bytes, bundle: VerifiedBundle, site: Site, attempt: Attem
     return kept
 
 
-def _note_place_in_stream(bundle: VerifiedBundle, progress: Progress) -> None:
+def _note_beginning(bundle: VerifiedBundle, target: Target, attempt: Attempt, progress: Progress) -> None:
+    """Note the engine, and what a person should know about the bundle's place in its stream."""
+    if engine := target.describe_engine():
+        attempt.add(engine=engine)
     if bundle.missed:
         progress.note(_missed_text(bundle))
     if fork := bundle.left_fork:

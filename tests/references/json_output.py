@@ -61,6 +61,18 @@ ENTRY = value(
     images=items(mapping()),
 )
 PROOF = {"media": items(MEDIUM)}
+FILES = {
+    "carried_files": meaning(
+        "the files that the artifact carries; none of an image",
+        items(
+            value(
+                "mode bytes",
+                name=meaning("the name of the file", TEXT),
+                digest=meaning("the SHA-256 of the file", TEXT),
+            )
+        ),
+    )
+}
 RECEIPT_KEYS = (
     "site statement_sha256 time result target engine operator claimed_operator keys root_version blobs_held"
 )
@@ -73,7 +85,9 @@ RECEIPT = {
 RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back", **PROOF)
 LOADED = value(
     "bundle target engine statement_sha256 receipt content_from",
-    images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
+    images=items(
+        value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT, **FILES)
+    ),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
 CHANGED = value("version installed path fingerprint changes signed_by signers wants who warning")
@@ -100,7 +114,7 @@ OUTPUTS: Mapping[str, Schema] = {
     "lock": value(
         "lock",
         images=items(value(
-            f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}
+            f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}, **FILES
         )),
         relocked=meaning("the images whose digest was another one in the lock before, or null", items(value(
             "reference", was=meaning("the digest in the lock before", optional(TEXT)),
@@ -113,21 +127,21 @@ OUTPUTS: Mapping[str, Schema] = {
     ),
     "plan": value(
         "name exports blobs bytes spared_bytes free",
-        images=items(value(f"reference as digest platforms blobs bytes {CHOSEN}")),
+        images=items(value(f"reference as digest platforms blobs bytes {CHOSEN}", **FILES)),
         site_bases=items(value("site bases spared_bytes saved_without")),
         attachments_unknown=UNKNOWN, error=NULLABLE_ERROR, **PROOF,
         volumes=meaning("the number of volumes; null if the bundle does not fit", optional(NUMBER)),
     ),
     "pack": value(
         "bundle volumes stream serial statement_sha256 bytes files fresh read_back", requires=REQUIRES,
-        images=items(value(f"reference digest platforms {CHOSEN}")), attachments_unknown=UNKNOWN,
+        images=items(value(f"reference digest platforms {CHOSEN}", **FILES)), attachments_unknown=UNKNOWN,
         error=NULLABLE_ERROR, **PROOF,
     ),
     "sign": value("bundle statement_sha256 owners wanted fresh"),
     "inspect": value(
         "bundle stream serial epoch created expires destinations transfer sender tool_version statement_sha256 "
         "owners keys threshold root_version bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
-        requires=REQUIRES, images=items(value("reference as kind digest platforms source")),
+        requires=REQUIRES, images=items(value("reference as kind digest platforms source", **FILES)),
         volumes=meaning("the number of volumes", NUMBER),
     ),
     "diff": value(
