@@ -107,15 +107,15 @@ def load_bundle(
         _note_beginning(bundle, target, attempt, progress)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
-            bundle, progress, jobs=jobs, holdings=holdings, renamings=renamings,
-            on_conflict=on_conflict or ConflictRule.REPLACE, files_conflict=on_conflict or ConflictRule.REFUSE,
-            before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
+            bundle, progress, jobs=jobs, holdings=holdings, renamings=renamings, allow_urls=allow_urls,
+            on_conflict=on_conflict or ConflictRule.REPLACE,
+            files_conflict=on_conflict or ConflictRule.REFUSE,
+            before_names_move=_acceptance(bundle, site, target, attempt, back),
             only_for=() if back is not None else _only_for(bundle, site),
         )  # fmt: skip
         results = tuple(load_with_files(target, files_to, loading))
         _save(holdings, progress)
-        step_back = step_back_of(bundle, back)
-        give_reason(results, step_back, bundle.statement.stream)
+        give_reason(results, step_back := step_back_of(bundle, back), bundle.statement.stream)
         receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
         report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
