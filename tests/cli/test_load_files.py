@@ -1,6 +1,8 @@
 """Files beside images, from the manifest to a folder of the offline side."""
 
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tests.cli.conftest import Gap, files_of
 from tests.cli.test_audit import introduce
 from tests.support.damage import flip
 from tests.support.images import noise, simple_image
+from tests.support.registry import FakeRegistry
 
 TOOL = b"#!/bin/sh\necho tool\n"
 FILES = {"tool": TOOL, "a.yaml": b"a: 1\n", "sub/b.yaml": b"b: 1\n"}
@@ -279,3 +282,47 @@ def test_a_receipt_that_holds_files_in_a_folder_is_no_base(gap, bundle, srv):
     alone = gap.offline("receipt", "show", done.json["receipt"], "--json").json["receipts"][0]
     assert both["blobs_held"] > 5
     assert alone["blobs_held"] == 0
+
+
+# -- addresses
+
+
+@pytest.fixture
+def web() -> Iterator[FakeRegistry]:
+    """A web server with a file."""
+    with FakeRegistry() as server:
+        server.objects["/k3s"] = TOOL
+        yield server
+
+
+def of_address(gap: Gap, url: str, content: bytes = TOOL) -> Path:
+    """A manifest of the file at an address, whose SHA-256 is that of `content`."""
+    path = gap.folder / "web.yaml"
+    item = f'{{url: "{url}", sha256: "{hashlib.sha256(content).hexdigest()}", mode: "0755"}}'
+    path.write_text(f"version: 1\nname: web\nfiles: [{item}]\n")
+    return path
+
+
+def test_a_file_at_an_address_is_carried(gap, web, srv):
+    path = of_address(gap, f"{web.url}/k3s")
+    gap.online("lock", path)
+    web.fault(method="GET", path="/k3s", drop_at=5, times=1)
+    gap.online("pack", path, "--to", gap.stick)
+    gap.offline("load", gap.stick / "web-0001", "--files-to", srv)
+    assert files_of(srv) == {"k3s": TOOL}
+    assert (srv / "k3s").stat().st_mode & 0o777 == 0o755
+
+
+def test_other_bytes_at_the_address_are_refused(gap, web):
+    path = of_address(gap, f"{web.url}/k3s", b"x" * len(TOOL))
+    done = gap.online("pack", path, "--to", gap.stick, code=12)
+    assert f"the file is not the one that was locked: {web.url}/k3s" in done.err
+    assert "compare `sha256:` with what the site states" in done.err
+
+
+def test_plain_http_is_refused_unless_a_person_allows_it(gap):
+    path = of_address(gap, "http://files.example/k3s")
+    assert (
+        "the address is plain HTTP: http://files.example/k3s, want https"
+        in gap.online("lock", path, code=2).err
+    )
