@@ -8,7 +8,10 @@ bundle together; on a terminal, airgap asks for missing ones.
 If a delta's base is not at the target, name the older bundles with it, in any order: those that were accepted
 here before give their content, and the names come from the newest. `--back` loads one of them with its names.
 
-Example: airgap load /media/stick/edge-stack-0007 --to docker
+Files that the bundle carries beside images go into a registry or a layout as artifacts; `--files-to` writes
+them into a folder, and never over a different file without `--on-conflict replace`.
+
+Example: airgap load /media/stick/edge-stack-0007 --to docker --files-to /srv/edge
 """
 
 import shlex
@@ -69,7 +72,13 @@ FilesTo = Annotated[
     ),
 ]
 LoadTo = Annotated[
-    str | None, typer.Option("--to", metavar="TARGET", help=TO_HELP, autocompletion=complete.targets)
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="TARGET",
+        help=f"{TO_HELP} files:DIR takes files only.",
+        autocompletion=complete.targets,
+    ),
 ]
 AllowUrls = Annotated[
     bool,

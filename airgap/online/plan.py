@@ -175,7 +175,10 @@ def _usable_layers(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest
     Docker's classic store keeps a layer only on top of the layers below it. So these are carried: a layer
     above a new one; a layer that is in the image twice, because the base may have it once; and the empty
     layer, which BuildKit writes for each instruction that changes nothing, so that it is in many positions.
+    Files have no positions.
     """
+    if item.files:
+        return {carried.digest for carried in item.files if carried.digest in held}
     layers = [layer.digest for layer in item.manifest.layers]
     diff_ids = item.config.diff_ids if item.config else ()
     counts = Counter(layers)

@@ -284,6 +284,30 @@ def test_a_receipt_that_holds_files_in_a_folder_is_no_base(gap, bundle, srv):
     assert alone["blobs_held"] == 0
 
 
+def test_a_delta_leaves_out_files_that_a_layout_holds(gap, bundle, srv):
+    introduce(gap)
+    images = f"oci:{gap.folder / 'images'}"
+    receipt = gap.offline("load", bundle, "--to", images, "--json").json["receipt"]
+    (gap.folder / "conf" / "a.yaml").write_bytes(b"a: 2\n")
+    path = gap.folder / "stack.yaml"
+    gap.online("lock", path)
+    words = ("pack", path, "--to", gap.stick, "--json", "--since")
+    assert gap.online(*words, bundle).json["requires"]["count"] == 1
+    delta = gap.online("pack", path, "--to", gap.folder / "two", "--since", receipt, "--json").json
+    assert delta["requires"]["count"] == 3
+    second = delta["bundle"]
+    assert "the base is not at the target" in gap.offline("load", second, "--files-to", srv, code=19).err
+    assert not srv.exists()
+    assert verdicts(gap, second, "--to", images) == ["already there", "already there", "loaded"]
+    gap.offline("load", bundle, "--files-to", srv, code=14)
+    srv.mkdir(parents=True)
+    (srv / "tool").write_bytes(TOOL)
+    (srv / "sub").mkdir()
+    (srv / "sub" / "b.yaml").write_bytes(FILES["sub/b.yaml"])
+    assert verdicts(gap, second, "--files-to", srv) == ["skipped", "placed", "placed"]
+    assert files_of(srv) == FILES | {"a.yaml": b"a: 2\n"}
+
+
 # -- addresses
 
 

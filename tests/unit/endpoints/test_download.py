@@ -60,7 +60,9 @@ def redirect(to: str):
     return lambda request: Answer(302, headers={"Location": to}) if request.path == PATH else None
 
 
-@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://a/b", "http://10.0.0.1/x", "http://u:p@127.0.0.1/x", PATH])
+@pytest.mark.parametrize(
+    "to", ["file:///etc/passwd", "ftp://a/b", "http://10.0.0.1/x", "http://u:p@127.0.0.1/x", PATH]
+)
 def test_a_redirect_elsewhere_is_not_followed(fake, to):
     fake.habits.append(redirect(to))
     with pytest.raises(EndpointError):
