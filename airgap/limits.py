@@ -74,6 +74,16 @@ MAX_YAML_DEPTH = 16
 """Levels of lists and mappings: the reader is recursive."""
 MAX_YAML_VALUES = 100_000
 """Scalars, lists and mappings in a document: about 20,000 images."""
+MAX_CHART_INDEX_BYTES = 8 << 20
+"""`index.yaml` of a Helm repository: about 15,000 versions of charts."""
+MAX_CHART_INDEX_VALUES = 400_000
+"""Scalars, lists and mappings in it."""
+MAX_CHART_BYTES = 32 << 20
+"""The archive of a chart, which is read in memory."""
+MAX_CHART_UNPACKED_BYTES = 100 << 20
+"""The files in it, as in Helm."""
+MAX_CHART_FILES = 10_000
+"""Entries of the archive."""
 MAX_TEXT_CHARACTERS = 1000
 """A line of free text in a manifest, which goes into the statement and the ledger."""
 

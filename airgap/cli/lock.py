@@ -61,7 +61,7 @@ def run(
     lock = resolve(choice.manifest, endpoints.source, failures, kept=kept)
     refuse_failures(
         failures,
-        len(choice.manifest.images) + len(choice.manifest.files),
+        choice.manifest.count,
         hint="no lock was written: a lock must have all images",
     )
     _show(lock, before, choice.write(lock), output)

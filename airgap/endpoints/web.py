@@ -13,3 +13,13 @@ class WebSource(ContentSource):
         """Return the size of the file in bytes, as the server states it. Raises `EndpointError` if it does
         not.
         """
+
+    @abstractmethod
+    def read(self, limit: int) -> bytes:
+        """Return the whole file. Raises `EndpointError` if it has more than `limit` bytes."""
+
+    @abstractmethod
+    def follow(self, location: str) -> str:
+        """Return the address that the file names as `location`, absolute or relative. Raises `EndpointError`
+        for one to which a redirect from here would not be followed.
+        """

@@ -41,6 +41,9 @@ _USUAL_PLATFORMS = [
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}"
 _HOST = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}"
 _URL = r"https?://[A-Za-z0-9\[][\x21-\x7e]{0,2000}"
+_CHART = r"[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+){0,30}"
+_CHART_ADDRESS = r"oci://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+){0,30}){1,12}"
+_SEMVER = r"v?[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}(?:-[0-9A-Za-z.-]{1,40})?(?:\+[0-9A-Za-z.-]{1,40})?"
 _V6 = "(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}(?:%[A-Za-z0-9_.-]+)?"
 
 
@@ -268,6 +271,22 @@ Sha256Text = Annotated[
     str,
     _reads(_matches("[0-9a-f]{64}", "not a SHA-256", "64 lower-case hex digits")),
     _text_schema("[0-9a-f]{64}"),
+]
+ChartConfig = Annotated[str, _reads(str)]
+ChartName = Annotated[
+    str,
+    _reads(_matches(_CHART, "not the name of a chart", "lower-case letters, digits and dashes")),
+    _text_schema(_CHART),
+]
+ChartAddress = Annotated[
+    str,
+    _reads(_matches(_CHART_ADDRESS, "not the address of a chart", "oci://HOST/PATH/NAME")),
+    _text_schema(_CHART_ADDRESS),
+]
+ChartVersion = Annotated[
+    str,
+    _reads(_matches(_SEMVER, "not an exact version", "three numbers, as in 4.11.3")),
+    _text_schema(_SEMVER),
 ]
 Pattern = Annotated[str, _reads(_pattern), WithJsonSchema({"type": "string", "minLength": 1})]
 parse_label = _matches(

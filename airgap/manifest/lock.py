@@ -27,6 +27,7 @@ from airgap.manifest.fields import (
     Version,
 )
 from airgap.manifest.locked_files import (
+    LockedChartDocument,
     LockedFile,
     LockedFilesDocument,
     locked_files_yaml,
@@ -37,8 +38,9 @@ from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.transfer import TransferManifest
 from airgap.manifest.validate import Lists, Strict, validate
 from airgap.oci.digest import Digest
-from airgap.oci.documents import Descriptor
-from airgap.oci.files_artifact import artifact_descriptor
+from airgap.oci.documents import OCI_MANIFEST, Descriptor
+from airgap.oci.files_artifact import EMPTY_CONFIG, artifact_descriptor, artifact_manifest
+from airgap.oci.helm_chart import chart_manifest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
@@ -47,6 +49,8 @@ _TWIN_HINT = "give one of them another name with 'as' in the manifest"
 _FILE_SOURCES = ("archive", "oci")
 FILE_SOURCE = "file"
 """The source of an artifact that carries files of the manifest."""
+CHART_SOURCE = "chart"
+"""The source of a chart from a repository over HTTP."""
 
 
 class _LockedDocument(Strict):
@@ -73,9 +77,14 @@ class _LockDocument(Strict):
     images_sha256: Sha256 | None = None
     images: tuple[_LockedDocument, ...] = ()
     files: tuple[LockedFilesDocument, ...] = ()
+    charts: tuple[LockedChartDocument, ...] = ()
 
 
-_LISTS: Lists = {"images": {"": _LockedDocument}, "files": {"": LockedFilesDocument}}
+_LISTS: Lists = {
+    "images": {"": _LockedDocument},
+    "files": {"": LockedFilesDocument},
+    "charts": {"": LockedChartDocument},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +118,9 @@ class LockedImage:
     subject: Digest | None = None
     """For an attachment: the digest of the image manifest or index that it is attached to."""
     files: tuple[LockedFile, ...] = ()
-    """The files that are carried as this artifact; none of any other image."""
+    """The files that are carried as this artifact, or the archive of a chart; none of any other image."""
+    chart_config: str | None = None
+    """The config of a chart from a repository over HTTP, in JSON; None of anything else."""
 
     @classmethod
     def of_files(cls, name: ImageReference, files: Sequence[LockedFile]) -> Self:
@@ -125,6 +136,26 @@ class LockedImage:
             attachments=AttachmentChoice.NONE,
             files=tuple(files),
         )
+
+    @classmethod
+    def of_chart(cls, name: ImageReference, archive: LockedFile, config: str) -> Self:
+        """Return the chart in `archive`, called `name` on the offline side."""
+        locked = replace(cls.of_files(name, [archive]), source=CHART_SOURCE, chart_config=config)
+        raw = locked.made_manifest
+        return replace(locked, descriptor=Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw)))
+
+    @property
+    def made_config(self) -> bytes:
+        """The config of an artifact that is made here, of files or of a chart."""
+        return EMPTY_CONFIG if self.chart_config is None else self.chart_config.encode()
+
+    @property
+    def made_manifest(self) -> bytes:
+        """The manifest of an artifact that is made here, of files or of a chart."""
+        carried = [locked.carried for locked in self.files]
+        if self.chart_config is None:
+            return artifact_manifest(carried)
+        return chart_manifest(self.made_config, carried[0].digest, carried[0].size)
 
     @property
     def is_demanding(self) -> bool:
@@ -210,6 +241,9 @@ class Lock:
         for number, files in enumerate(checked.files):
             locked = parse_locked_files(files, document, ("files", number), folder)
             images.append(LockedImage.of_files(files.rename, locked))
+        for number, chart in enumerate(checked.charts):
+            locked = parse_locked_files(chart, document, ("charts", number), folder)
+            images.append(LockedImage.of_chart(chart.rename, locked[0], chart.config))
         return cls(checked.name, checked.manifest_sha256, tuple(images), images_sha256=checked.images_sha256)
 
     def fits(self, manifest: TransferManifest) -> bool:
@@ -233,10 +267,9 @@ class Lock:
             **({"images_sha256": self.images_sha256} if self.images_sha256 else {}),
             "images": [_written(image, folder) for image in self.images if not image.files],
         }
-        if files := [image for image in self.images if image.files]:
-            content["files"] = [
-                {"as": str(image.name), "files": locked_files_yaml(image.files, folder)} for image in files
-            ]
+        for key, source in (("files", FILE_SOURCE), ("charts", CHART_SOURCE)):
+            if made := [image for image in self.images if image.source == source]:
+                content[key] = [_made(image, folder) for image in made]
         return _HEADER + strict_yaml.dump_yaml(content)
 
 
@@ -299,6 +332,11 @@ def _refuse_twins(images: Sequence[LockedImage], document: Document) -> None:
             got=f"'{images[second].name}', as on line {document.line(('images', first))}",
             hint=_TWIN_HINT,
         )
+
+
+def _made(image: LockedImage, folder: Path | None) -> dict[str, Any]:
+    config = {} if image.chart_config is None else {"config": image.chart_config}
+    return {"as": str(image.name), **config, "files": locked_files_yaml(image.files, folder)}
 
 
 def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:

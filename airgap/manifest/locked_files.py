@@ -8,7 +8,16 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from airgap.errors import FormatError
-from airgap.manifest.fields import FileModeText, FileName, FilePath, Reference, Sha256, Size, WebAddress
+from airgap.manifest.fields import (
+    ChartConfig,
+    FileModeText,
+    FileName,
+    FilePath,
+    Reference,
+    Sha256,
+    Size,
+    WebAddress,
+)
 from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import Strict
 from airgap.oci.digest import Digest
@@ -31,6 +40,13 @@ class LockedFilesDocument(Strict):
 
     rename: Annotated[Reference, Field(alias="as")]
     files: Annotated[tuple[LockedFileDocument, ...], Field(min_length=1)]
+
+
+class LockedChartDocument(LockedFilesDocument):
+    """One chart in a lock; its archive is the only file."""
+
+    config: ChartConfig
+    files: Annotated[tuple[LockedFileDocument, ...], Field(min_length=1, max_length=1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from airgap.limits import MAX_TEXT_CHARACTERS
+from airgap.manifest.chart_entries import CHART_FORMS, AnyChart
 from airgap.manifest.fields import (
     DISTINCT,
     LABEL_PATTERN,
@@ -105,6 +106,7 @@ LongEntry: TypeAlias = NamedEntry | ArchiveEntry | LayoutEntry
 LISTS: Lists = {
     "images": {"named": NamedEntry, "archive": ArchiveEntry, "oci": LayoutEntry},
     "files": FILE_FORMS,
+    "charts": CHART_FORMS,
 }
 
 
@@ -144,7 +146,7 @@ class ManifestDocument(Strict):
 
     model_config = ConfigDict(
         title="airgap manifest",
-        json_schema_extra={"anyOf": [{"required": ["images"]}, {"required": ["files"]}]},
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("images", "files", "charts")]},
     )
 
     version: Annotated[Version, Field(description="The version of this format.")]
@@ -184,6 +186,9 @@ class ManifestDocument(Strict):
     files: Annotated[
         tuple[AnyFileEntry, ...],
         Field(description="Other files to carry: paths, addresses and folders."),
+    ] = ()
+    charts: Annotated[
+        tuple[AnyChart, ...], Field(description="Helm charts to carry, in the form of `helm push`.")
     ] = ()
 
 

@@ -100,7 +100,9 @@ def _loader(target: ContentTarget | EngineTarget | FolderTarget | FilesTarget, l
         case FolderTarget():
             return FolderLoader(target, loading)
         case FilesTarget():
-            return FilesLoader(target, loading)
+            loader = FilesLoader(target, loading)
+            loader.refuse_same_names()
+            return loader
         case _:
             assert_never(target)
 

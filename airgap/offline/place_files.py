@@ -1,18 +1,19 @@
 """Write the files of a bundle into a folder."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from airgap.bundle.statement import ImageKind
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import FilesTarget
-from airgap.errors import AirgapError, PolicyError
+from airgap.errors import AirgapError, FormatError, PolicyError
 from airgap.oci.digest import Advance, Digest
 from airgap.oci.documents import Descriptor
-from airgap.oci.files_artifact import CarriedFile, FileState
+from airgap.oci.files_artifact import CarriedFile, FileState, check_file_names
+from airgap.offline.chart_archive import archive_of
 from airgap.offline.loader import FAILED, LOADED, PLACED, SKIPPED, THERE, ConflictRule, LoadedImage, Loading
 
-_NOT_FILES = "not files; --to names a target for images"
+_NOT_FILES = "neither files nor a chart; --to names a target for images"
 _PRESENT = (FileState.SAME, FileState.OTHER_MODE)
 
 
@@ -25,9 +26,13 @@ class FilesLoader:
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         """See `Loader`. Raises `PolicyError` if a different file must not be replaced."""
-        if image.record.kind is not ImageKind.FILES:
+        try:
+            files = self._files(image)
+        except FormatError as error:
+            return LoadedImage(image, FAILED, error=error)
+        if not files:
             return LoadedImage(image, SKIPPED, reason=_NOT_FILES)
-        states = {carried: self.target.state_of(carried) for carried in image.record.files}
+        states = {carried: self.target.state_of(carried) for carried in files}
         for carried, state in states.items():
             if state is FileState.DIFFERENT and not self._may_replace:
                 raise _conflict(self.target, carried)
@@ -39,17 +44,17 @@ class FilesLoader:
         """See `Loader`: a file that the bundle leaves out must be in the folder already."""
         return [
             carried.layer
-            for carried in image.record.files
+            for carried in self._files(image)
             if carried.digest in self.loading.required and self.target.state_of(carried) not in _PRESENT
         ]
 
     def total(self, todo: Sequence[LoadedImage]) -> int:
-        return sum(carried.size for result in todo for carried in result.image.record.files)
+        return sum(carried.size for result in todo for carried in self._files(result.image))
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
         for result in todo:
             try:
-                for carried in result.image.record.files:
+                for carried in self._files(result.image):
                     self._place(carried)
                     advance(carried.size)
                 result.verdict, result.after = PLACED, result.image.record.digest
@@ -57,8 +62,22 @@ class FilesLoader:
                 result.verdict, result.error = FAILED, error
 
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
-        states = map(self.target.state_of, result.image.record.files)
+        states = map(self.target.state_of, self._files(result.image))
         return wanted if all(state in _PRESENT for state in states) else None
+
+    def refuse_same_names(self) -> None:
+        """Raise `AmbiguousError` for a chart and a file, or two charts, with the same name in the folder. One
+        whose name cannot be that of a file fails by itself (`look`).
+        """
+        contents: dict[tuple[str, Digest], None] = {}
+        for image in self.loading.bundle.images:
+            with contextlib.suppress(FormatError):
+                contents |= {(carried.name, carried.digest): None for carried in self._files(image)}
+        check_file_names((name for name, _ in contents), self.target.name)
+
+    def _files(self, image: VerifiedImage) -> tuple[CarriedFile, ...]:
+        """Return what the folder takes of an image: its files, or the archive of a chart."""
+        return image.record.files or archive_of(image, self.loading.bundle)
 
     @property
     def _may_replace(self) -> bool:
@@ -93,10 +112,10 @@ def with_files(
 
 
 def _merged(result: LoadedImage, other: LoadedImage, folder: str) -> LoadedImage:
-    if result.image.record.kind is not ImageKind.FILES or result.verdict == FAILED:
+    if SKIPPED in (other.verdict, result.verdict) and other.verdict != FAILED:
+        return result if other.verdict == SKIPPED else replace(other, reason=f"in {folder}")
+    if result.verdict == FAILED:
         return result
     if other.verdict == FAILED:
         return replace(result, verdict=FAILED, error=other.error)
-    if result.verdict == SKIPPED:
-        return replace(other, reason=f"in {folder}")
     return replace(result, reason=f"also in {folder}")

@@ -1,25 +1,24 @@
-"""The content of an artifact of files: from the files of this machine and from web servers."""
+"""The content of an artifact that is made here: from the files of this machine and from web servers."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.endpoints.ports import ContentSource, Source
 from airgap.errors import EndpointError, IntegrityError, NotFoundError
-from airgap.manifest import LockedFile
+from airgap.manifest import LockedFile, LockedImage
 from airgap.oci.digest import ByteStream, Digest
-from airgap.oci.documents import Descriptor
-from airgap.oci.files_artifact import EMPTY_CONFIG, artifact_descriptor, artifact_manifest
+from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.online.local_files import open_local
 
 
 @dataclass(frozen=True, slots=True)
 class FilesSource(ContentSource):
-    """The locked files of one artifact, as a source of its manifest, its config and its layers."""
+    """The locked files of an artifact, or a chart, as a source of its manifest, its config and its layers."""
 
-    files: Sequence[LockedFile]
+    image: LockedImage
     open_web: Callable[[str], Source]
     """Opens the web server of an address."""
 
@@ -28,15 +27,16 @@ class FilesSource(ContentSource):
         return "files"
 
     def resolve(self, reference: ImageReference) -> Descriptor:  # noqa: ARG002
-        return artifact_descriptor([locked.carried for locked in self.files])
+        raw = self.image.made_manifest
+        return Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw))
 
     def _read_document(self, reference: ImageReference, descriptor: Descriptor) -> bytes:  # noqa: ARG002
-        return artifact_manifest([locked.carried for locked in self.files])
+        return self.image.made_manifest
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
         """See `ContentSource`. Raises `IntegrityError` if a local file has another size than in the lock."""
-        if descriptor.digest == Digest.of(EMPTY_CONFIG):
-            return io.BytesIO(EMPTY_CONFIG[offset:])
+        if descriptor.digest == Digest.of(self.image.made_config):
+            return io.BytesIO(self.image.made_config[offset:])
         locked = self._holder(descriptor.digest)
         if locked.path is not None:
             return self._open_path(locked, locked.path, offset)
@@ -48,11 +48,12 @@ class FilesSource(ContentSource):
     def changed_error(self, blob: Descriptor) -> IntegrityError:
         """Return the error for content that is not what was locked."""
         locked = self._holder(blob.digest)
+        of_web = locked.path is None and self.image.chart_config is None
         return IntegrityError(
             "the file is not the one that was locked",
             subject=locked.path or locked.url,
             want=blob.digest,
-            hint="run `airgap lock` again" if locked.path else "compare `sha256:` with what the site states",
+            hint="compare `sha256:` with what the site states" if of_web else "run `airgap lock` again",
         )
 
     def _open_path(self, locked: LockedFile, path: Path, offset: int) -> ByteStream:
@@ -64,7 +65,7 @@ class FilesSource(ContentSource):
         return stream
 
     def _holder(self, digest: Digest) -> LockedFile:
-        for locked in self.files:
+        for locked in self.image.files:
             if locked.carried.digest == digest:
                 return locked
         raise NotFoundError("no file has this content", subject=digest)

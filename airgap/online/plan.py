@@ -266,7 +266,7 @@ def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documen
 
 def _source_of(locked: LockedImage, open_source: OpenSource) -> Source:
     if locked.files:
-        return FilesSource(locked.files, lambda url: open_source(url, None, None))
+        return FilesSource(locked, lambda url: open_source(url, None, None))
     return open_source(locked.source, locked.reference, locked.path)
 
 

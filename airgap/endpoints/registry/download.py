@@ -3,6 +3,7 @@
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from airgap.endpoints.registry.address import follow
 from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.pull import Puller
 from airgap.endpoints.registry.request import RegistryRequest
@@ -33,6 +34,12 @@ class Download(WebSource):
 
     def measure(self) -> int:
         return self._session.call(self._request(), (200,), _size)
+
+    def read(self, limit: int) -> bytes:
+        return self._session.call(self._request(), (200,), lambda response: response.read(limit))
+
+    def follow(self, location: str) -> str:
+        return follow(self._url, location, self._session.options, self._url)
 
     def resolve(self, reference: ImageReference) -> Descriptor:  # noqa: ARG002
         raise self._no_images()
