@@ -30,8 +30,9 @@ def open_local(path: Path) -> FileStream:
     if not path.exists():
         raise FormatError("no such file", subject=path)
     with media_errors("cannot read", path):
-        stream = FileStream(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), str(path))
-    if not stat.S_ISREG(path.stat().st_mode):
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        stream, status = FileStream(fd, str(path)), os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
         stream.close()
         hint = "a folder is written as `folder:`, with `match:`" if path.is_dir() else None
         raise FormatError("not a regular file", subject=path, hint=hint)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -243,6 +244,24 @@ def test_a_file_may_be_cut_over_two_media(gap, srv):
     assert len(volumes) == 2
     gap.offline("load", *volumes, "--files-to", srv)
     assert files_of(srv) == {"big": noise(7_500_000, 1), "twin": noise(7_500_000, 1)}
+
+
+def test_a_comparison_has_the_artifacts(gap):
+    path = with_files(gap)
+    gap.online("lock", path)
+    before = gap.folder / "before.lock.yaml"
+    shutil.copy(gap.folder / "stack.lock.yaml", before)
+    (gap.folder / "tool").write_bytes(b"new")
+    gap.online("lock", path)
+    changes = {
+        item["name"]: item["change"] for item in gap.online("diff", before, path, "--json").json["images"]
+    }
+    assert changes == {"example.com/web:1": "the same", ARTIFACTS[0]: "moved", ARTIFACTS[1]: "the same"}
+    (gap.folder / "stack.lock.yaml").unlink()
+    changes = {
+        item["name"]: item["change"] for item in gap.online("diff", before, path, "--json").json["images"]
+    }
+    assert set(changes.values()) == {"unknown"}
 
 
 # -- receipts and the ledger

@@ -107,6 +107,31 @@ def test_a_lock_keeps_files():
     assert Lock.parse(raw, Path("/m/edge.lock.yaml")) == lock
 
 
+CONFIG = '{"name":"demo","version":"1.0.0"}'
+
+
+def test_a_lock_keeps_a_chart():
+    archive = locked("demo-1.0.0.tgz", url=URL)
+    lock = Lock("edge", SUM, (LockedImage.of_chart(ImageReference.parse("x/demo:1.0.0"), archive, CONFIG),))
+    again = Lock.parse(lock.to_bytes(Path("/m")), Path("/m/edge.lock.yaml"))
+    assert again == lock
+    assert again.images[0].made_config == CONFIG.encode()
+    assert lock != Lock.parse(lock.to_bytes(Path("/m")).replace(b'demo",', b'other",'), Path("/m/l"))
+
+
+def test_charts_have_origins_and_names():
+    charts = "charts: [{repo: 'https://x/y/', chart: demo, version: 1.2.3+b}, {chart: 'oci://r.example:5000/c/demo', version: 1.2.3+b}]\n"
+    found = parse(charts)
+    assert [(chart.repo, str(chart.artifact)) for chart in found.charts] == [
+        ("https://x/y/", "airgap.internal/charts/demo:1.2.3_b")
+    ]
+    assert [str(image.name) for image in found.images] == ["r.example:5000/c/demo:1.2.3_b"]
+    assert found.images[0].platforms == ()
+    with pytest.raises(FormatError) as caught:
+        parse(charts + "images: ['r.example:5000/c/demo:1.2.3_b']\n")
+    assert "two images would have the same name offline: /m/edge.yaml:3:" in str(caught.value)
+
+
 LOCK = f"version: 1\nname: e\nmanifest_sha256: '{SUM}'\nfiles:\n- as: x/y:1\n  files:\n"
 FILE = f"name: a, path: a, mode: '0644', sha256: '{SUM}', size: 1"
 
