@@ -196,6 +196,16 @@ def test_a_file_that_changed_after_it_was_locked_is_refused(gap, content):
     gap.online("pack", path, "--to", gap.stick)
 
 
+def test_packing_again_checks_the_files_and_writes_what_is_missing(gap, bundle):
+    words = ("pack", gap.folder / "stack.yaml", "--to", gap.stick, "--json")
+    before = files_of(bundle)
+    assert gap.online(*words).json["fresh"] is False
+    digest = f"blobs/sha256/{hashlib.sha256(TOOL).hexdigest()}"
+    (bundle / digest).unlink()
+    assert gap.online(*words).json["fresh"] is True
+    assert files_of(bundle) == before
+
+
 BAD = {
     "no file": ("./nothing", "no such file"),
     "a folder": ("{path: conf, name: x}", "not a regular file"),
