@@ -191,23 +191,23 @@ KEYS = {
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
     "trust install": {"version", "fingerprint", "site", "fresh"},
     "lock": {"lock", "images", "left_out", "relocked", "attachments_unknown"},
-    "lock .images": {"reference", "digest", "digest_kind", "platforms", *CHOSEN},
+    "lock .images": {"carried_files", "reference", "digest", "digest_kind", "platforms", *CHOSEN},
     "plan": {
         "name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error",
         "attachments_unknown", "site_bases",
     },
-    "plan .images": {"reference", "as", "digest", "platforms", "blobs", "bytes", *CHOSEN},
+    "plan .images": {"carried_files", "reference", "as", "digest", "platforms", "blobs", "bytes", *CHOSEN},
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
         "media", "read_back", "requires", "attachments_unknown",
     },
-    "pack .images": {"reference", "digest", "platforms", *CHOSEN},
+    "pack .images": {"carried_files", "reference", "digest", "platforms", *CHOSEN},
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
         "files", "images", "refusal", "volumes", "volumes_here", "requires", "vouched", "error",
     },
-    "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
+    "inspect .images": {"carried_files", "reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles"},
     "verify .bundles": {
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
@@ -217,7 +217,7 @@ KEYS = {
         "bundle", "target", "engine", "statement_sha256", "receipt", "receipt_copies", "content_from", "images", "error",
     },
     "load .receipt_copies": {"path", "error"},
-    "load .images": {"reference", "digest", "verdict", "reason", "before", "after", "digest_kind", "error"},
+    "load .images": {"carried_files", "reference", "digest", "verdict", "reason", "before", "after", "digest_kind", "error"},
     "audit log": {"entries"},
     "audit log .entries": {
         "seq", "time", "user", "event", "result", "exit_code", "bundle", "images", "where", "reason", "details",
