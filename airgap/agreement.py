@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Self
 
-from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage, StepBack, Verdict
+from airgap.audit.receipt import FILES_TARGET, PRESENT, Receipt, ReceiptImage, StepBack, Verdict
 from airgap.bundle.statement import ImageKind, ImageRecord, Statement
 from airgap.errors import UnknownKeyError
 from airgap.oci.digest import Digest
@@ -186,8 +186,9 @@ def _against_statement(receipt: Receipt, statement: Statement) -> Iterator[str]:
     for record in absent:
         if record.kind == ImageKind.IMAGE:
             yield f"it does not mention {record.name} {record.digest}, which is in {title}"
+    only_files = receipt.target.startswith(FILES_TARGET)
     for image, record in pairs:
-        yield from _against_record(image, record)
+        yield from _against_record(image, record, only_files=only_files)
     yield from _against_blobs(receipt, statement, pairs)
 
 
@@ -262,8 +263,9 @@ def _forms(record: ImageRecord) -> set[str]:
     return {str(record.digest), *parts}
 
 
-def _against_record(image: ReceiptImage, record: ImageRecord) -> Iterator[str]:
-    if image.verdict == Verdict.SKIPPED and record.kind == ImageKind.IMAGE:
+def _against_record(image: ReceiptImage, record: ImageRecord, *, only_files: bool) -> Iterator[str]:
+    """Yield what contradicts the record. A folder for files takes no images."""
+    if image.verdict == Verdict.SKIPPED and record.kind == ImageKind.IMAGE and not only_files:
         yield f"{image.reference} was skipped, but is an image"
     if image.verdict in PRESENT and image.target_digest not in _forms(record) and not image.reason:
         yield f"{image.reference} is {image.target_digest} at the target, but was signed as {image.digest}"

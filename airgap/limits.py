@@ -80,6 +80,16 @@ MAX_YAML_DEPTH = 16
 """Levels of lists and mappings: the reader is recursive."""
 MAX_YAML_VALUES = 100_000
 """Scalars, lists and mappings in a document: about 20,000 images."""
+MAX_CHART_INDEX_BYTES = 8 << 20
+"""`index.yaml` of a Helm repository: about 15,000 versions of charts."""
+MAX_CHART_INDEX_VALUES = 400_000
+"""Scalars, lists and mappings in it."""
+MAX_CHART_BYTES = 32 << 20
+"""The archive of a chart, which is read in memory."""
+MAX_CHART_UNPACKED_BYTES = 100 << 20
+"""The files in it, as in Helm."""
+MAX_CHART_FILES = 10_000
+"""Entries of the archive."""
 MAX_TEXT_CHARACTERS = 1000
 """A line of free text in a manifest, which goes into the statement and the ledger."""
 
@@ -229,6 +239,16 @@ MAX_TAG_CHARACTERS = 128
 """A tag (OCI distribution-spec, "Pulling manifests")."""
 MAX_LAYER_URLS = 16
 """Other locations of one foreign layer."""
+MAX_ARTIFACT_FILES = 5_000
+"""Files of one artifact: with long names, its manifest stays below 4 MiB."""
+MAX_LISTED_NAMES = 200_000
+"""Names in a folder and below it that are compared with a pattern."""
+MAX_FILE_NAME_CHARACTERS = 400
+"""The name of a carried file with its folders."""
+MAX_FILE_NAME_PART_CHARACTERS = 200
+"""A part of it: with a suffix, below the 255 bytes of a name on every file system."""
+MAX_FILE_NAME_PARTS = 9
+"""Its folders and its last part."""
 
 # -- signatures and trust roots
 

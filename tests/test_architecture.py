@@ -54,6 +54,7 @@ NEIGHBOURS = (
     "archive",
     "containerd",
     "docker",
+    "files_folder",
     "images_folder",
     "layout",
     "registry",
@@ -62,7 +63,7 @@ NEIGHBOURS = (
 )
 """The endpoints. `archive_tar` is a part of `archive`; no neighbour imports another."""
 SHARED = (
-    "ports", "remote", "attachments", "logins", "listing", "naming", "save_format", "save_stream", "wire",
+    "ports", "remote", "attachments", "logins", "listing", "naming", "save_format", "save_stream", "web", "wire",
 )  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 

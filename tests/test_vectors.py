@@ -52,7 +52,7 @@ def place_of(vector: Path) -> tuple[Path, ...]:
 
 
 def test_there_are_vectors():
-    assert {"v1-basic", "v1-delta", "v1-recalled", "v1-volumes"} <= set(NAMES)
+    assert {"v1-basic", "v1-delta", "v1-files", "v1-recalled", "v1-volumes"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -67,6 +67,8 @@ def test_a_vector_is_read_as_expected(name):
     assert sorted(bundle.verdict.keyids) == expect["keys"]
     assert sorted(bundle.verdict.owners) == expect["owners"]
     assert {str(i.name): str(i.record.digest) for i in bundle.images} == expect["images"]
+    files = [item.to_json() for image in bundle.images for item in image.record.files]
+    assert files == expect.get("files", [])
 
 
 def test_a_delta_names_what_it_builds_on():
@@ -148,7 +150,7 @@ def has_deterministic_ecdsa() -> bool:
 
 
 @pytest.mark.skipif(not has_deterministic_ecdsa(), reason="signatures differ each time")
-@pytest.mark.parametrize("name", [make.BASIC, make.VOLUMES, make.DELTA, make.RECALLED])
+@pytest.mark.parametrize("name", [make.BASIC, make.VOLUMES, make.DELTA, make.FILES, make.RECALLED])
 def test_todays_code_writes_the_same_bytes(name):
     made = make.vector(name)
     for file, raw in made.items():

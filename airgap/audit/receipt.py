@@ -35,14 +35,17 @@ class Verdict(StrEnum):
     THERE = "already there"
     """The target already had the image, so it was not sent."""
     PLACED = "placed"
-    """An archive of the image was written, which is imported later: into a node's images folder or a file."""
+    """An archive of the image was written, which is imported later: into a node's images folder or a file; or
+    files were written into a folder."""
     SKIPPED = "skipped"
-    """The target does not accept this kind of content. A runnable image is never skipped."""
+    """The target does not accept this kind of content. Only a folder for files skips a runnable image."""
     FAILED = "failed"
     REFUSED = "refused"
     """Only in receipts of older versions."""
 
 
+FILES_TARGET = "files:"
+"""The beginning of the name of a target that takes only files: a folder."""
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
 CONTENT_ONLY = "content only"
 """The beginning of the reason of an image that got no name, because a newer bundle has it."""

@@ -22,6 +22,7 @@ from airgap.oci.documents import (
     parse_document,
     runnable_config,
 )
+from airgap.oci.files_artifact import CarriedFile, files_of
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
 
@@ -43,6 +44,8 @@ class CarriedManifest:
     platform: Platform
     config: ImageConfig | None
     """The parsed config; None for artifacts."""
+    files: tuple[CarriedFile, ...] = ()
+    """The files that it carries, if it is an artifact of files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,16 @@ class ImageGraph:
 
     @property
     def kind(self) -> ImageKind:
-        """`IMAGE` if an engine could run any of its manifests, else `ARTIFACT`."""
-        return ImageKind.IMAGE if any(item.config for item in self.manifests) else ImageKind.ARTIFACT
+        """`IMAGE` if an engine could run any of its manifests, `FILES` if it is an artifact of files."""
+        if any(item.config for item in self.manifests):
+            return ImageKind.IMAGE
+        return ImageKind.FILES if self.files else ImageKind.ARTIFACT
+
+    @property
+    def files(self) -> tuple[CarriedFile, ...]:
+        """The files, if it is an artifact of files itself, and not an index of them."""
+        own = (item for item in self.manifests if item.descriptor.digest == self.root.digest)
+        return next((item.files for item in own), ())
 
     @property
     def records(self) -> tuple[PlatformRecord, ...]:
@@ -197,8 +208,9 @@ def read_checked(descriptor: Descriptor, read: Read, subject: str) -> bytes:
 
 
 def _carried(descriptor: Descriptor, manifest: ImageManifest, read: Read, subject: str) -> CarriedManifest:
+    files = files_of(manifest, subject)
     if not manifest.is_image or descriptor.platform == UNKNOWN:
-        return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None)
+        return CarriedManifest(descriptor, manifest, descriptor.platform or UNKNOWN, None, files)
     where = f"{subject}: config"
     raw = read_checked(manifest.config, read, where)
     config = runnable_config(raw, where)

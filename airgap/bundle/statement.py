@@ -13,6 +13,7 @@ from airgap.bundle.stream_name import parse_stream
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
+from airgap.oci.files_artifact import CarriedFile, check_file_names
 from airgap.oci.in_toto import StatementFields, json_lines, sha256_in, statement_bytes
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump
@@ -36,6 +37,8 @@ class ImageKind(StrEnum):
     """An engine could run it."""
     ARTIFACT = "artifact"
     """Other content, such as a signature or an SBOM."""
+    FILES = "files"
+    """Files (FORMAT.md §4.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ class ImageRecord:
     platforms: tuple[PlatformRecord, ...]
     source: str
     upstream_signature: UpstreamSignature | None = None
+    files: tuple[CarriedFile, ...] = ()
+    """The files of an image of kind `FILES`; none of any other."""
 
     @property
     def locked_name(self) -> ImageReference:
@@ -198,6 +203,7 @@ class Statement:
             bases=parse_bases(fields, destinations),
         )
         check_names(((image.name, image.digest) for image in statement.images), fields.where)
+        check_file_names((item.name for image in statement.images for item in image.files), fields.where)
         if statement.serial < 1:
             raise FormatError("the serial is below 1", subject=fields.where, got=statement.serial)
         if statement.bases and not statement.requires:
@@ -240,6 +246,7 @@ def _image_json(image: ImageRecord) -> dict[str, Any]:
         ],
         "source": image.source,
         "upstream_signature": _upstream_json(image.upstream_signature),
+        **({"files": [item.to_json() for item in image.files]} if image.kind is ImageKind.FILES else {}),
     }
 
 
@@ -254,14 +261,16 @@ def _parse_image(fields: Fields) -> ImageRecord:
             )
         )
         item.end()
+    kind = _parse_kind(fields)
     image = ImageRecord(
         reference=ImageReference.parse(fields.text("reference"), fields.where),
         name=ImageReference.parse(fields.text("as"), fields.where),
-        kind=_parse_kind(fields),
+        kind=kind,
         digest=Digest.parse(fields.text("digest"), fields.where),
         platforms=tuple(platforms),
         source=fields.text("source"),
         upstream_signature=_parse_upstream(fields),
+        files=tuple(map(CarriedFile.from_json, fields.children("files"))) if kind is ImageKind.FILES else (),
     )
     fields.end()
     return image

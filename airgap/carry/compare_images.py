@@ -136,4 +136,6 @@ def _of_manifest(manifest: TransferManifest, path: Path) -> ImageList:
             "the images of an archive have no names in the manifest", subject=f"{path}:{unnamed[0].line}",
             hint=f"run `airgap lock {path}` first",
         )  # fmt: skip
-    return ImageList(str(path), {str(entry.name): entry.digest for entry in manifest.images})
+    made = [*(entry.artifact for entry in manifest.files), *(chart.artifact for chart in manifest.charts)]
+    images = {str(entry.name): entry.digest for entry in manifest.images}
+    return ImageList(str(path), images | {str(name): None for name in made})

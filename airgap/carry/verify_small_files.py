@@ -146,6 +146,8 @@ class SmallFilesCheck:
         graph = walk_image(descriptor, self._document, carried, str(record.name))
         if (record.kind, record.platforms) != (graph.kind, graph.records):
             raise AmbiguousError("the statement's platforms are not those of the image", subject=record.name)
+        if record.files != graph.files:
+            raise AmbiguousError("the statement's files are not those of the artifact", subject=record.name)
         return VerifiedImage(record, graph)
 
     def _document(self, descriptor: Descriptor) -> bytes:

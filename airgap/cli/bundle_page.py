@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from airgap.cli import console
+from airgap.cli import carried_files, console
 from airgap.cli.delta_bases import builds_on_lines
 from airgap.cli.tables import Table
 
@@ -25,7 +25,12 @@ def statement_lines(statement: "Statement", signers: Sequence[str], total: str) 
 
     maker = f"airgap {statement.tool_version}" + (f" at {statement.sender.site}" if statement.sender else "")
     rows = [
-        (image.name, ", ".join(record.platform for record in image.platforms), image.digest, image.source)
+        (
+            image.name,
+            carried_files.contents_of((record.platform for record in image.platforms), image.files),
+            image.digest,
+            image.source,
+        )
         for image in statement.images
     ]
     return [
@@ -34,6 +39,7 @@ def statement_lines(statement: "Statement", signers: Sequence[str], total: str) 
         f"for {', '.join(statement.destinations) or 'any site'}, until {format_time(statement.expires)}",
         *(f"{key}: {text}" for key, text in statement.transfer.items()),
         Table(("IMAGE", "PLATFORMS", "DIGEST", "SOURCE"), rows),
+        *carried_files.lines(item for image in statement.images for item in image.files),
         total,
         *console.requires_lines(statement),
         *builds_on_lines(statement.bases),

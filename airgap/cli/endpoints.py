@@ -5,12 +5,13 @@ import threading
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from airgap.advice import ARCHIVE, LAYOUT, refuse_other
 from airgap.cli import console
 from airgap.cli.options import PullAccess, RegistryAccess, SshAccess
 from airgap.cli.slips import meant_host, meant_target
-from airgap.endpoints.ports import Source, Target
+from airgap.endpoints.ports import FilesTarget, Source, Target
 from airgap.errors import UsageError, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.oci.reference import ImageReference
@@ -18,12 +19,13 @@ from airgap.oci.reference import ImageReference
 if TYPE_CHECKING:
     from airgap.endpoints.docker.dial import Dial
     from airgap.endpoints.docker.engine import DockerEngine
-    from airgap.endpoints.registry import Registry
+    from airgap.endpoints.registry import Registry, RegistryOptions
+    from airgap.endpoints.registry.download import Download
     from airgap.endpoints.ssh import Ssh
 
 TARGETS = (
     "docker[:unix://…|:ssh://…], podman[:unix://…], containerd[:NAMESPACE], "
-    "k3s[:DIR], rke2[:DIR], k0s[:DIR], registry:HOST[:PORT][/PREFIX], oci:DIR, archive:FILE"
+    "k3s[:DIR], rke2[:DIR], k0s[:DIR], registry:HOST[:PORT][/PREFIX], oci:DIR, archive:FILE, files:DIR"
 )
 
 
@@ -74,6 +76,8 @@ class Endpoints:
 
             refuse_other(path, LAYOUT)
             return Layout(path)
+        if kind.startswith(("https://", "http://")):
+            return self._download(kind)
         return self._engine(kind)
 
     def target(self, text: str, *, pin: bool | None = None) -> Target:
@@ -109,6 +113,8 @@ class Endpoints:
             from airgap.endpoints.archive import ArchiveFile
 
             return ArchiveFile(Path(rest))
+        if kind == "files" and rest:
+            return files_folder(Path(rest))
         raise UsageError("not a target", subject=text, want=TARGETS)
 
     def _engine(self, text: str) -> "DockerEngine":
@@ -133,8 +139,27 @@ class Endpoints:
         return tuple(mirror for registry, _, mirror in pairs if registry == host)
 
     def _registry(self, host: str, prefix: str) -> "Registry":
+        from airgap.endpoints.registry import Registry
+
+        return Registry(host, options=self._options(host, prefix))
+
+    def _download(self, url: str) -> "Download":
+        """Return the file at an address. Raises `UsageError` for HTTP without TLS that nobody allowed."""
+        from airgap.endpoints.registry.address import base_url
+        from airgap.endpoints.registry.download import Download
+
+        host = urlsplit(url).netloc
+        options = self._options(host, "")
+        if url.startswith("http://") and base_url(host, options).startswith("https://"):
+            raise UsageError(
+                "the address is plain HTTP", subject=url, want="https",
+                hint=f"if the server has no TLS, use --plain-http {host}",
+            )  # fmt: skip
+        return Download(url, options)
+
+    def _options(self, host: str, prefix: str) -> "RegistryOptions":
         from airgap.endpoints.docker.logins import DockerLogins
-        from airgap.endpoints.registry import Registry, RegistryOptions
+        from airgap.endpoints.registry import RegistryOptions
         from airgap.endpoints.registry.config import trusted_hosts
 
         plain_http = self.registries.plain_http or []
@@ -142,7 +167,7 @@ class Endpoints:
             if (meant := meant_host(named)) is not None:
                 hint = f"did you mean --plain-http {meant}?"
                 raise UsageError("not a registry name", subject=named, want="HOST[:PORT]", hint=hint)
-        options = RegistryOptions(
+        return RegistryOptions(
             plain_hint=self._plain_hint(host),
             plain_http=True if host in plain_http else None,
             ca_file=self.registries.ca_file,
@@ -153,7 +178,6 @@ class Endpoints:
             prefix=prefix,
             notice=lambda text: console.say(f"{printable(text)}\n"),
         )
-        return Registry(host, options=options)
 
     def _plain_hint(self, host: str) -> str | None:
         """Return the hint for a `host` that speaks HTTP, if --plain-http names it without its port."""
@@ -164,6 +188,13 @@ class Endpoints:
             if port and name in bare
             else None
         )
+
+
+def files_folder(path: Path) -> FilesTarget:
+    """Return the folder for the files of a bundle."""
+    from airgap.endpoints.files_folder import FilesFolder
+
+    return FilesFolder(path.absolute())
 
 
 def _proxy(url: str) -> str | None:

@@ -9,7 +9,7 @@ Example: airgap inspect /media/stick/edge-stack-0007
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airgap.cli import console
+from airgap.cli import carried_files, console
 from airgap.cli.bundle_page import signer_lines, statement_lines, total_line
 from airgap.cli.delta_bases import builds_on_value
 from airgap.cli.options import Bundles, TableOutput
@@ -172,6 +172,7 @@ def _statement_value(statement: "Statement") -> dict[str, Any]:
                 "digest": str(image.digest),
                 "platforms": [record.platform for record in image.platforms],
                 "source": image.source,
+                "carried_files": carried_files.value(image.files),
             }
             for image in statement.images
         ],

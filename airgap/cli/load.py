@@ -8,7 +8,10 @@ bundle together; on a terminal, airgap asks for missing ones.
 If a delta's base is not at the target, name the older bundles with it, in any order: those that were accepted
 here before give their content, and the names come from the newest. `--back` loads one of them with its names.
 
-Example: airgap load /media/stick/edge-stack-0007 --to docker
+Files that the bundle carries beside images go into a registry or a layout as artifacts; `--files-to` writes
+them into a folder, and never over a different file without `--on-conflict replace`.
+
+Example: airgap load /media/stick/edge-stack-0007 --to docker --files-to /srv/edge
 """
 
 import shlex
@@ -22,10 +25,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import carried_files, complete, console
 from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import (
     STDIN,
+    TO_HELP,
     AcceptJump,
     Bundles,
     Jobs,
@@ -34,7 +38,6 @@ from airgap.cli.options import (
     RegistryAccess,
     SshAccess,
     TableOutput,
-    To,
 )
 from airgap.cli.reasons import checked_reason
 from airgap.cli.recall_warnings import recalled_loaded
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.carry.receipt_copies import ReceiptCopy
-    from airgap.endpoints.ports import Target
+    from airgap.endpoints.ports import FilesTarget, Target
     from airgap.oci.digest import Digest
     from airgap.offline.load_bundle import LoadReport
     from airgap.offline.loader import LoadedImage
@@ -56,8 +59,29 @@ NAME = "load"
 PANEL = "Offline"
 
 OnConflict = Annotated[
-    str,
-    typer.Option(metavar="replace|refuse", help="What to do if a name has another image at the target."),
+    str | None,
+    typer.Option(
+        metavar="replace|refuse",
+        help="What to do if a name has another image at the target, or a file is different; by default, "
+        "names move and files stay.",
+    ),
+]
+FilesTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--files-to",
+        metavar="DIR",
+        help="The folder for the bundle's files; without --to, for them alone.",
+    ),
+]
+LoadTo = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="TARGET",
+        help=f"{TO_HELP} files:DIR takes files only.",
+        autocompletion=complete.targets,
+    ),
 ]
 AllowUrls = Annotated[
     bool,
@@ -96,8 +120,9 @@ Reason = Annotated[
 
 def run(
     bundles: Bundles,
-    to: To,
-    on_conflict: OnConflict = "replace",
+    to: LoadTo = None,
+    files_to: FilesTo = None,
+    on_conflict: OnConflict = None,
     renamings: Map = None,
     pin: Pin = None,
     allow_urls: AllowUrls = False,
@@ -114,16 +139,18 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
     from airgap.cli.bundle_choice import take_bundles
-    from airgap.cli.endpoints import Endpoints, make_engine_ssh
+    from airgap.cli.endpoints import Endpoints, files_folder, make_engine_ssh
     from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
 
-    if on_conflict not in ("replace", "refuse"):
+    if on_conflict not in (None, "replace", "refuse"):
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     receipts.check()
+    to, files_to = _targets(to, files_to)
     target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
     options = _LoadOptions(
         target=target,
+        files_to=None if files_to is None else files_folder(files_to),
         on_conflict=on_conflict,
         jobs=jobs,
         renamings=parse_renamings(renamings or ()),
@@ -147,13 +174,23 @@ class _LoadOptions:
     """The options for loading each bundle."""
 
     target: "Target"
-    on_conflict: str
+    files_to: "FilesTarget | None"
+    on_conflict: str | None
     jobs: int
     renamings: "tuple[Renaming, ...]"
     allow_urls: bool
     all_or_nothing: bool
     receipts: ReceiptCopying
     back: str | None
+
+
+def _targets(to: str | None, files_to: Path | None) -> tuple[str, Path | None]:
+    """Return the target, and the folder for files besides it. Raises `UsageError` if there is neither."""
+    if to is not None:
+        return to, files_to
+    if files_to is None:
+        raise UsageError("missing option '--to'", hint="airgap load --help")
+    return f"files:{files_to}", None
 
 
 def _checked_reason(reason: str | None, *, back: bool) -> str | None:
@@ -192,7 +229,8 @@ def _load(
 
     return load_bundle(
         load.location, operator.site, options.target, operator.now,
-        on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
+        on_conflict=ConflictRule(options.on_conflict) if options.on_conflict else None,
+        files_to=options.files_to, jobs=options.jobs, progress=operator.progress,
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
         all_or_nothing=options.all_or_nothing,
         copy_receipt=options.receipts.copier(medium),
@@ -296,6 +334,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
                 "after": str(result.after) if result.after else None,
                 "digest_kind": kind,
                 "error": str(result.error) if result.error else None,
+                "carried_files": carried_files.value(result.image.record.files),
             }
             for result in report.results
         ],
@@ -307,6 +346,7 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
 
     rows = [(r.image.name, _verdict(r), _before(r, kind), _cell(r.after, kind)) for r in report.results]
     lines: list[str | Table] = [Table(("IMAGE", "VERDICT", "BEFORE", "NOW"), rows)]
+    lines += carried_files.lines(item for r in report.results for item in r.image.record.files)
     if kind == "image_id":
         lines.append("image id: the engine's own; `airgap inspect` shows the digests of the bundle")
     reasons = [r for r in report.results if r.reason and r.verdict != Verdict.SKIPPED]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console
+from airgap.cli import carried_files, console
 from airgap.cli.options import Images, PullAccess, StreamName, TableOutput
 from airgap.cli.tables import Table
 from airgap.errors import FormatError, UsageError
@@ -60,7 +60,9 @@ def run(
     failures: Failures = {}
     lock = resolve(choice.manifest, endpoints.source, failures, kept=kept)
     refuse_failures(
-        failures, len(choice.manifest.images), hint="no lock was written: a lock must have all images"
+        failures,
+        choice.manifest.count,
+        hint="no lock was written: a lock must have all images",
     )
     _show(lock, before, choice.write(lock), output)
 
@@ -119,6 +121,7 @@ def _show(lock: "Lock", before: "Lock | None", written: list[Path], output: Tabl
         "attachments_unknown": unknown_value(unknown),
     }
     rows = _changes(changes) or _lines(images)
+    rows += carried_files.lines(locked.carried for image in lock.images for locked in image.files)
     if before and not any(change.was != change.now for change in changes):
         rows.append("nothing changed")
     console.show_result(value, [*rows, *notes, *(f"written: {path}" for path in written)], output)
@@ -161,6 +164,7 @@ def _value(image: "LockedImage") -> dict[str, Any]:
         "digest": str(digest),
         "digest_kind": kind,
         "platforms": [str(platform) for platform in image.platforms] or "all",
+        "carried_files": carried_files.value(locked.carried for locked in image.files),
         **platforms.value(_chosen(image)),
     }
 

@@ -118,15 +118,11 @@ WithoutBase = Annotated[
         help="A destination that has no base, and may not be able to load the bundle; may be repeated.",
     ),
 ]
-To = Annotated[
-    str,
-    typer.Option(
-        metavar="TARGET",
-        help="docker, podman, containerd[:NAMESPACE], k3s[:DIR], rke2[:DIR], k0s[:DIR], "
-        "registry:HOST[:PORT][/PREFIX], oci:DIR or archive:FILE.",
-        autocompletion=complete.targets,
-    ),
-]
+TO_HELP = (
+    "docker, podman, containerd[:NAMESPACE], k3s[:DIR], rke2[:DIR], k0s[:DIR], "
+    "registry:HOST[:PORT][/PREFIX], oci:DIR or archive:FILE."
+)
+To = Annotated[str, typer.Option(metavar="TARGET", help=TO_HELP, autocompletion=complete.targets)]
 Map = Annotated[
     list[str] | None,
     typer.Option(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import complete, console, progress_output
+from airgap.cli import carried_files, complete, console, progress_output
 from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.opening import open_site
@@ -175,6 +175,7 @@ def _value(packed: "PackedBundle") -> dict[str, Any]:
                 "reference": str(image.name),
                 "digest": str(image.digest),
                 "platforms": [record.platform for record in image.platforms],
+                "carried_files": carried_files.value(image.files),
                 **platforms.value(packed.choices[str(image.name)]),
             }
             for image in statement.images
@@ -195,6 +196,7 @@ def _lines(packed: "PackedBundle") -> list[str | Table]:
     total = f"{console.size(statement.total_bytes)}, {len(statement.subjects)} files"
     return [
         Table(("IMAGE", "DIGEST", "SOURCE"), rows),
+        *carried_files.lines(item for image in statement.images for item in image.files),
         *platforms.lines(packed.choices),
         *console.bundle_lines(verb, statement.title, packed.paths, total),
         *_repacked_lines(statement),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import console, progress_output
+from airgap.cli import carried_files, console, progress_output
 from airgap.cli.delta_bases import builds_on_lines, builds_on_value
 from airgap.cli.opening import compare_site
 from airgap.cli.options import (
@@ -25,7 +25,10 @@ from airgap.cli.tables import Table
 from airgap.errors import MediaError, NoSpaceError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from airgap.bundle.volume_table import VolumeSize
+    from airgap.oci.files_artifact import CarriedFile
     from airgap.online.name_changes import LastSealed
     from airgap.online.plan import TransferPlan
 
@@ -64,7 +67,8 @@ def run(
     size = parse_volume_size(volume_size) if volume_size else None
     volumes, refused = _volumes(plan, to or [], size, allow_system_disk)
     value = _value(plan) | _media(plan, to or []) | {"volumes": volumes}
-    lines = _lines(value) + platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
+    lines = _lines(value, [item for image in plan.images for item in image.graph.files])
+    lines += platforms.lines({str(i.locked.reference): i.chosen for i in plan.images})
     lines += builds_on_lines(plan.bases.stated if value["builds_on"] else ())
     lines += unknown_lines(plan.unknown)
     lines += _media_lines(value, [path for path in to or [] if not path.exists()], refused)
@@ -132,6 +136,7 @@ def _value(plan: "TransferPlan") -> dict[str, Any]:
             "change": str(last.change(image.locked.name, image.graph.root.digest)),
             "blobs": len(image.graph.contents),
             "bytes": sum(blob.size for blob in image.graph.contents.values()),
+            "carried_files": carried_files.value(image.graph.files),
             **platforms.value(image.chosen),
         }
         for image in plan.images
@@ -173,13 +178,13 @@ def _saved_without(plan: "TransferPlan", site: str) -> int:
     return max(spared - plan.left_out_bytes, 0)
 
 
-def _lines(value: dict[str, Any]) -> list[str | Table]:
+def _lines(value: dict[str, Any], files: "Sequence[CarriedFile]") -> list[str | Table]:
     images, total = value["images"], value["bytes"]
     last = value["compared_bundle"]
     rows = [
         (
             i["reference"],
-            ", ".join(i["platforms"]),
+            carried_files.contents_of(i["platforms"], i["carried_files"]),
             i["blobs"],
             console.size(i["bytes"]),
             *((i["change"],) if last else ()),
@@ -195,6 +200,7 @@ def _lines(value: dict[str, Any]) -> list[str | Table]:
     sums = f"{value['blobs']} blobs, {console.size(total)} ({total:,} bytes)"
     return [
         Table(("IMAGE", "PLATFORMS", "BLOBS", "SIZE", *((f"SINCE {last}",) if last else ())), rows),
+        *carried_files.lines(files),
         f"{sums}; shared between images: {console.size(shared)}{base}",
         *_site_lines(value["site_bases"]),
     ]

@@ -22,6 +22,7 @@ from airgap.errors import EndpointError
 from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor, check_size_and_digest
+from airgap.oci.files_artifact import CarriedFile, FileState
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
@@ -384,5 +385,17 @@ class FolderTarget(_Target):
         """Write the archive of that name, whole or not at all: if `tar` raises, the old one stays."""
 
 
-Target = ContentTarget | EngineTarget | FileTarget | FolderTarget
+class FilesTarget(_Target):
+    """A target that takes the files of a bundle, and no images: a folder."""
+
+    @abstractmethod
+    def state_of(self, carried: CarriedFile) -> FileState:
+        """Return what it has under the name of the file now. Raises `AirgapError` for anything but a file."""
+
+    @abstractmethod
+    def put_file(self, carried: CarriedFile, stream: ByteStream, *, replace: bool) -> None:
+        """Write the file, whole or not at all. Raises `PolicyError` over other content unless `replace`."""
+
+
+Target = ContentTarget | EngineTarget | FileTarget | FolderTarget | FilesTarget
 Source = ContentSource | ExportSource

@@ -8,12 +8,14 @@
     model         the manifest's keys, and its JSON Schema
     transfer      `TransferManifest`, `ImageEntry`
     lock          `Lock`, `LockedImage`, `LeftOut`
+    file_model, file_entries, locked_files   the same for `files`
 
 `python -m airgap.manifest > manifests/manifest.schema.json` writes the schema again.
 """
 
 from airgap.manifest.fields import AttachmentChoice
 from airgap.manifest.lock import LeftOut, Lock, LockedImage, lock_path
+from airgap.manifest.locked_files import LockedFile
 from airgap.manifest.model import json_schema
 from airgap.manifest.transfer import ImageEntry, TransferManifest, offline_name, parse_transfer
 
@@ -22,6 +24,7 @@ __all__ = [
     "ImageEntry",
     "LeftOut",
     "Lock",
+    "LockedFile",
     "LockedImage",
     "TransferManifest",
     "json_schema",

@@ -13,10 +13,11 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 from pydantic_core import PydanticCustomError
 
 from airgap.errors import FormatError
-from airgap.limits import MAX_BLOB_BYTES, MAX_TEXT_CHARACTERS
+from airgap.limits import MAX_BLOB_BYTES, MAX_FILE_NAME_PARTS, MAX_TEXT_CHARACTERS
 from airgap.manifest.platform_text import ALL, as_list, parse_platform
 from airgap.manifest.strict_yaml import describe_value
 from airgap.oci.digest import Digest
+from airgap.oci.files_artifact import FileMode, check_file_name
 from airgap.oci.platform import Platform
 from airgap.oci.reference import PASSING_NAME, ImageReference
 
@@ -39,6 +40,10 @@ _USUAL_PLATFORMS = [
 # A host or user that begins with a dash could be taken for an option somewhere.
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}"
 _HOST = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}"
+_URL = r"https?://[A-Za-z0-9\[][\x21-\x7e]{0,2000}"
+_CHART = r"[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+){0,30}"
+_CHART_ADDRESS = r"oci://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+){0,30}){1,12}"
+_SEMVER = r"v?[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}(?:-[0-9A-Za-z.-]{1,40})?(?:\+[0-9A-Za-z.-]{1,40})?"
 _V6 = "(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}(?:%[A-Za-z0-9_.-]+)?"
 
 
@@ -167,6 +172,14 @@ def parse_line(text: str) -> str:
     return text
 
 
+def _pattern(text: str) -> str:
+    parts = text.split("/")
+    if not all(parts) or ".." in parts or len(parts) > MAX_FILE_NAME_PARTS:
+        want = "a pattern of names in the folder, such as **/*.yaml"
+        raise FormatError("not a pattern", want=want, got=describe_value(text))
+    return text
+
+
 def _flag(text: str) -> bool:
     if text not in ("true", "false"):
         raise FormatError("not true or false", got=describe_value(text))
@@ -243,6 +256,39 @@ AttachmentsText = Annotated[
     WithJsonSchema({"enum": list(map(str, AttachmentChoice))}),
 ]
 FilePath = Annotated[str, _reads(str), WithJsonSchema({"type": "string", "minLength": 1})]
+FileName = Annotated[
+    str, _reads(lambda text: check_file_name(text, None)), WithJsonSchema({"type": "string", "minLength": 1})
+]
+FileModeText = Annotated[
+    str,
+    _reads(_matches("|".join(FileMode), "not a mode", '"0644" or "0755"')),
+    WithJsonSchema({"enum": list(map(str, FileMode))}),
+]
+WebAddress = Annotated[
+    str, _reads(_matches(_URL, "not an address", "https://HOST/PATH, in ASCII")), _text_schema(_URL)
+]
+Sha256Text = Annotated[
+    str,
+    _reads(_matches("[0-9a-f]{64}", "not a SHA-256", "64 lower-case hex digits")),
+    _text_schema("[0-9a-f]{64}"),
+]
+ChartConfig = Annotated[str, _reads(str)]
+ChartName = Annotated[
+    str,
+    _reads(_matches(_CHART, "not the name of a chart", "lower-case letters, digits and dashes")),
+    _text_schema(_CHART),
+]
+ChartAddress = Annotated[
+    str,
+    _reads(_matches(_CHART_ADDRESS, "not the address of a chart", "oci://HOST/PATH/NAME")),
+    _text_schema(_CHART_ADDRESS),
+]
+ChartVersion = Annotated[
+    str,
+    _reads(_matches(_SEMVER, "not an exact version", "three numbers, as in 4.11.3")),
+    _text_schema(_SEMVER),
+]
+Pattern = Annotated[str, _reads(_pattern), WithJsonSchema({"type": "string", "minLength": 1})]
 parse_label = _matches(
     LABEL_PATTERN, "not a key", "lower-case letters, digits, dashes and underscores, at most 63"
 )

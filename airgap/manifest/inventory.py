@@ -22,7 +22,7 @@ from airgap.errors import FormatError
 from airgap.manifest import strict_yaml
 from airgap.manifest.fields import HostAddress, HostName, LineText, Port, User, Version
 from airgap.manifest.strict_yaml import Document
-from airgap.manifest.validate import Forms, Strict, validate
+from airgap.manifest.validate import Lists, Strict, validate
 
 
 class _HostDocument(Strict):
@@ -42,7 +42,7 @@ def _form(value: Any) -> str | None:
 _Host = Annotated[
     Annotated[HostAddress, Tag("text")] | Annotated[_HostDocument, Tag("mapping")], Discriminator(_form)
 ]
-_FORMS: Forms = {"mapping": _HostDocument}
+_LISTS: Lists = {"hosts": {"mapping": _HostDocument}}
 
 
 class _InventoryDocument(Strict):
@@ -77,7 +77,7 @@ class Inventory:
     def parse(cls, raw: bytes, name: str) -> Self:
         """Return the inventory in `raw`; errors name the file `name`."""
         document = strict_yaml.parse_yaml(raw, name)
-        inventory = validate(_InventoryDocument, document, _FORMS)
+        inventory = validate(_InventoryDocument, document, _LISTS)
         hosts = tuple(_host(item, inventory) for item in inventory.hosts)
         _refuse_twins(hosts, document)
         return cls(hosts)

@@ -26,17 +26,31 @@ from airgap.manifest.fields import (
     Size,
     Version,
 )
+from airgap.manifest.locked_files import (
+    LockedChartDocument,
+    LockedFile,
+    LockedFilesDocument,
+    locked_files_yaml,
+    parse_locked_files,
+    written_path,
+)
 from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.transfer import TransferManifest
-from airgap.manifest.validate import Strict, validate
+from airgap.manifest.validate import Lists, Strict, validate
 from airgap.oci.digest import Digest
-from airgap.oci.documents import Descriptor
+from airgap.oci.documents import OCI_MANIFEST, Descriptor
+from airgap.oci.files_artifact import EMPTY_CONFIG, artifact_descriptor, artifact_manifest
+from airgap.oci.helm_chart import chart_manifest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 
 _HEADER = b"# written by airgap lock; commit it beside the manifest\n"
 _TWIN_HINT = "give one of them another name with 'as' in the manifest"
 _FILE_SOURCES = ("archive", "oci")
+FILE_SOURCE = "file"
+"""The source of an artifact that carries files of the manifest."""
+CHART_SOURCE = "chart"
+"""The source of a chart from a repository over HTTP."""
 
 
 class _LockedDocument(Strict):
@@ -61,7 +75,16 @@ class _LockDocument(Strict):
     name: Name
     manifest_sha256: Sha256
     images_sha256: Sha256 | None = None
-    images: tuple[_LockedDocument, ...]
+    images: tuple[_LockedDocument, ...] = ()
+    files: tuple[LockedFilesDocument, ...] = ()
+    charts: tuple[LockedChartDocument, ...] = ()
+
+
+_LISTS: Lists = {
+    "images": {"": _LockedDocument},
+    "files": {"": LockedFilesDocument},
+    "charts": {"": LockedChartDocument},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +117,45 @@ class LockedImage:
     """Why some attachments may not be locked; None if all are locked."""
     subject: Digest | None = None
     """For an attachment: the digest of the image manifest or index that it is attached to."""
+    files: tuple[LockedFile, ...] = ()
+    """The files that are carried as this artifact, or the archive of a chart; none of any other image."""
+    chart_config: str | None = None
+    """The config of a chart from a repository over HTTP, in JSON; None of anything else."""
+
+    @classmethod
+    def of_files(cls, name: ImageReference, files: Sequence[LockedFile]) -> Self:
+        """Return the artifact called `name` on the offline side that carries `files`."""
+        return cls(
+            reference=name,
+            name=name,
+            source=FILE_SOURCE,
+            path=None,
+            platforms=(),
+            descriptor=artifact_descriptor([locked.carried for locked in files]),
+            image_id=None,
+            attachments=AttachmentChoice.NONE,
+            files=tuple(files),
+        )
+
+    @classmethod
+    def of_chart(cls, name: ImageReference, archive: LockedFile, config: str) -> Self:
+        """Return the chart in `archive`, called `name` on the offline side."""
+        locked = replace(cls.of_files(name, [archive]), source=CHART_SOURCE, chart_config=config)
+        raw = locked.made_manifest
+        return replace(locked, descriptor=Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw)))
+
+    @property
+    def made_config(self) -> bytes:
+        """The config of an artifact that is made here, of files or of a chart."""
+        return EMPTY_CONFIG if self.chart_config is None else self.chart_config.encode()
+
+    @property
+    def made_manifest(self) -> bytes:
+        """The manifest of an artifact that is made here, of files or of a chart."""
+        carried = [locked.carried for locked in self.files]
+        if self.chart_config is None:
+            return artifact_manifest(carried)
+        return chart_manifest(self.made_config, carried[0].digest, carried[0].size)
 
     @property
     def is_demanding(self) -> bool:
@@ -170,12 +232,18 @@ class Lock:
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the lock in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse_yaml(raw, str(path), MAX_LOCK_BYTES)
-        checked = validate(_LockDocument, document, {"": _LockedDocument})
+        checked = validate(_LockDocument, document, _LISTS)
         folder = path.absolute().parent
         images = [
             _image(item, document, ("images", number), folder) for number, item in enumerate(checked.images)
         ]
         _refuse_twins(images, document)
+        for number, files in enumerate(checked.files):
+            locked = parse_locked_files(files, document, ("files", number), folder)
+            images.append(LockedImage.of_files(files.rename, locked))
+        for number, chart in enumerate(checked.charts):
+            locked = parse_locked_files(chart, document, ("charts", number), folder)
+            images.append(LockedImage.of_chart(chart.rename, locked[0], chart.config))
         return cls(checked.name, checked.manifest_sha256, tuple(images), images_sha256=checked.images_sha256)
 
     def fits(self, manifest: TransferManifest) -> bool:
@@ -192,13 +260,16 @@ class Lock:
         Paths at or below `folder`, the folder of the file, are written relative to it. Other paths, and all
         paths without `folder`, are absolute.
         """
-        content = {
+        content: dict[str, Any] = {
             "version": 1,
             "name": self.name,
             "manifest_sha256": self.manifest_sha256,
             **({"images_sha256": self.images_sha256} if self.images_sha256 else {}),
-            "images": [_written(image, folder) for image in self.images],
+            "images": [_written(image, folder) for image in self.images if not image.files],
         }
+        for key, source in (("files", FILE_SOURCE), ("charts", CHART_SOURCE)):
+            if made := [image for image in self.images if image.source == source]:
+                content[key] = [_made(image, folder) for image in made]
         return _HEADER + strict_yaml.dump_yaml(content)
 
 
@@ -263,12 +334,17 @@ def _refuse_twins(images: Sequence[LockedImage], document: Document) -> None:
         )
 
 
+def _made(image: LockedImage, folder: Path | None) -> dict[str, Any]:
+    config = {} if image.chart_config is None else {"config": image.chart_config}
+    return {"as": str(image.name), **config, "files": locked_files_yaml(image.files, folder)}
+
+
 def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "ref": str(image.reference),
         "as": str(image.name),
         "source": image.source,
-        "archive": _path(image.path, folder),
+        "archive": image.path and written_path(image.path, folder),
         "platforms": [str(platform) for platform in image.platforms],
         "platforms_by_default": True if image.by_default else None,
     }
@@ -277,17 +353,8 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         fields["media_type"] = image.descriptor.media_type
         fields["size"] = image.descriptor.size
     fields["image_id"] = None if image.image_id is None else str(image.image_id)
-    fields["cosign-key"] = _path(image.cosign_key, folder)
+    fields["cosign-key"] = image.cosign_key and written_path(image.cosign_key, folder)
     fields["attachments"] = str(image.attachments) if image.attachments is not AttachmentChoice.AUTO else None
     fields["attachments_unknown"] = image.attachments_unknown
     fields["subject"] = None if image.subject is None else str(image.subject)
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def _path(path: Path | None, folder: Path | None) -> str | None:
-    if path is None:
-        return None
-    path = path.absolute()
-    if folder is not None and path.is_relative_to(folder.absolute()):
-        path = path.relative_to(folder.absolute())
-    return path.as_posix()

@@ -8,6 +8,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from airgap.limits import MAX_TEXT_CHARACTERS
+from airgap.manifest.chart_entries import CHART_FORMS, AnyChart
 from airgap.manifest.fields import (
     DISTINCT,
     LABEL_PATTERN,
@@ -24,7 +25,8 @@ from airgap.manifest.fields import (
     SourceText,
     Version,
 )
-from airgap.manifest.validate import Forms, Strict
+from airgap.manifest.file_model import FILE_FORMS, AnyFileEntry
+from airgap.manifest.validate import Lists, Strict
 
 
 class EntryDocument(Strict):
@@ -101,7 +103,11 @@ class LayoutEntry(EntryDocument):
 
 
 LongEntry: TypeAlias = NamedEntry | ArchiveEntry | LayoutEntry
-FORMS: Forms = {"named": NamedEntry, "archive": ArchiveEntry, "oci": LayoutEntry}
+LISTS: Lists = {
+    "images": {"named": NamedEntry, "archive": ArchiveEntry, "oci": LayoutEntry},
+    "files": FILE_FORMS,
+    "charts": CHART_FORMS,
+}
 
 
 def _form(value: Any) -> str | None:
@@ -136,9 +142,12 @@ TransferLabels = Annotated[
 
 
 class ManifestDocument(Strict):
-    """Which container images `airgap` carries across the gap, and to which sites."""
+    """Which container images and files `airgap` carries across the gap, and to which sites."""
 
-    model_config = ConfigDict(title="airgap manifest")
+    model_config = ConfigDict(
+        title="airgap manifest",
+        json_schema_extra={"anyOf": [{"required": [key]} for key in ("images", "files", "charts")]},
+    )
 
     version: Annotated[Version, Field(description="The version of this format.")]
     name: Annotated[
@@ -171,7 +180,16 @@ class ManifestDocument(Strict):
         TransferLabels,
         Field(description="What you state about the transfer (ticket, approver, classification, …)."),
     ] = Field(default_factory=dict)
-    images: Annotated[tuple[AnyEntry, ...], Field(min_length=1, description="The images to carry.")]
+    images: Annotated[
+        tuple[AnyEntry, ...], Field(description="The images to carry; may be left out if there are files.")
+    ] = ()
+    files: Annotated[
+        tuple[AnyFileEntry, ...],
+        Field(description="Other files to carry: paths, addresses and folders."),
+    ] = ()
+    charts: Annotated[
+        tuple[AnyChart, ...], Field(description="Helm charts to carry, in the form of `helm push`.")
+    ] = ()
 
 
 class _EditorSchema(GenerateJsonSchema):

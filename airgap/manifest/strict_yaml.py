@@ -83,15 +83,24 @@ def read_yaml_file(path: Path, max_bytes: int = MAX_YAML_BYTES) -> bytes:
         raise FormatError("cannot be read", subject=path, got=why) from error
 
 
-def parse_yaml(raw: bytes, name: str, max_bytes: int = MAX_YAML_BYTES) -> Document:
+def parse_yaml(
+    raw: bytes,
+    name: str,
+    max_bytes: int = MAX_YAML_BYTES,
+    *,
+    max_values: int = MAX_YAML_VALUES,
+    fast: bool = False,
+) -> Document:
     """Return the document in `raw`; errors name the file `name`.
 
     Raises `FormatError` with the position of text that is not strict YAML. The keys and types of the
-    document are not checked.
+    document are not checked. `fast` uses the parser in C where it is installed, for large files that no
+    person wrote, so that its other messages do not matter.
     """
     if len(raw) > max_bytes:
         raise FormatError("too large", subject=name, want=f"at most {max_bytes:,} bytes", got="more")
-    return _Reader(_decode(raw, name), name).document()
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader) if fast else yaml.SafeLoader
+    return _Reader(_decode(raw, name), name, max_values, loader).document()
 
 
 def dump_yaml(value: object) -> bytes:
@@ -126,8 +135,10 @@ def _decode(raw: bytes, name: str) -> str:
 class _Reader:
     """Builds values directly from the parser's events; its recursion is at most `MAX_YAML_DEPTH` deep."""
 
-    def __init__(self, text: str, name: str) -> None:
+    def __init__(self, text: str, name: str, max_values: int, loader: Any) -> None:
         self._text = text
+        self._max_values = max_values
+        self._loader = loader
         self._name = name
         self._events = self._checked_events()
         self._values: dict[YamlPath, Position] = {}
@@ -148,7 +159,7 @@ class _Reader:
     def _checked_events(self) -> Iterator[yaml.Event]:
         mark: Any = None
         try:
-            for event in yaml.parse(self._text, Loader=yaml.SafeLoader):
+            for event in yaml.parse(self._text, Loader=self._loader):
                 mark = event.end_mark
                 self._check(event)
                 yield event
@@ -182,8 +193,8 @@ class _Reader:
 
     def _value(self, event: yaml.Event, yaml_path: YamlPath) -> Value:
         self._values[yaml_path] = _position(event.start_mark)
-        if len(self._values) > MAX_YAML_VALUES:
-            self._refuse("too many values", event.start_mark, want=f"at most {MAX_YAML_VALUES:,}")
+        if len(self._values) > self._max_values:
+            self._refuse("too many values", event.start_mark, want=f"at most {self._max_values:,}")
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event)
         if len(yaml_path) >= MAX_YAML_DEPTH:

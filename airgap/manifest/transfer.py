@@ -8,10 +8,19 @@ from typing import Any, Self
 
 from airgap.errors import FormatError, UsageError
 from airgap.manifest import strict_yaml
+from airgap.manifest.chart_entries import ChartEntry, OciChart, parse_charts, reference_of
 from airgap.manifest.fields import AttachmentChoice, parse_label, parse_line
-from airgap.manifest.model import FORMS, ArchiveEntry, LayoutEntry, LongEntry, ManifestDocument
+from airgap.manifest.file_entries import FilesEntry, parse_files
+from airgap.manifest.model import (
+    LISTS,
+    ArchiveEntry,
+    LayoutEntry,
+    LongEntry,
+    ManifestDocument,
+    NamedEntry,
+)
 from airgap.manifest.strict_yaml import Document, YamlPath
-from airgap.manifest.validate import validate
+from airgap.manifest.validate import KEY_EXAMPLES, validate
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
@@ -66,6 +75,9 @@ class TransferManifest:
     raw: bytes
     path: Path
     transfer: Mapping[str, str] = field(default_factory=dict, hash=False)
+    files: tuple[FilesEntry, ...] = ()
+    charts: tuple[ChartEntry, ...] = ()
+    """Charts of repositories over HTTP; those of registries are among the images."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -79,17 +91,20 @@ class TransferManifest:
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the manifest in `raw`; its paths are relative to the folder of `path`."""
         document = strict_yaml.parse_yaml(raw, str(path))
-        checked = validate(ManifestDocument, document, FORMS)
+        checked = validate(ManifestDocument, document, LISTS)
+        _refuse_nothing(checked, document)
         folder = path.absolute().parent
-        entries = [
-            _entry(item, document, ("images", number), checked, folder)
-            for number, item in enumerate(checked.images)
-        ]
+        images = _images(checked, document, folder)
+        names = {entry.name.normal for entry in images if entry.name is not None}
+        files = parse_files(checked.files, document, folder, checked.name, names)
+        names |= {entry.artifact.normal for entry in files}
         return cls(
             name=checked.name,
             destinations=checked.destinations,
             platforms=checked.platforms,
-            images=_without_twins(entries, document),
+            images=images,
+            files=files,
+            charts=parse_charts(checked.charts, document, names),
             raw=raw,
             path=path,
             transfer=checked.transfer,
@@ -102,16 +117,49 @@ class TransferManifest:
 
     @property
     def images_sha256(self) -> str:
-        """SHA-256 of what a lock decides, in hex: the name and the images. Comments, `transfer` and
-        `destinations` do not change it, and neither does another folder for the same files.
+        """SHA-256 of what a lock decides, in hex: the name, images, files and charts. Comments, `transfer`
+        and `destinations` do not change it, and neither does another folder for the same files.
         """
         folder = self.path.absolute().parent
         images = [_locked_part(entry, folder) for entry in self.images]
-        return hashlib.sha256(dump({"name": self.name, "images": images})).hexdigest()
+        decided: dict[str, Any] = {"name": self.name, "images": images}
+        if self.files:
+            decided["files"] = [entry.locked_part(folder) for entry in self.files]
+        if self.charts:
+            decided["charts"] = [chart.locked_part() for chart in self.charts]
+        return hashlib.sha256(dump(decided)).hexdigest()
+
+    @property
+    def count(self) -> int:
+        """The number of its items."""
+        return len(self.images) + len(self.files) + len(self.charts)
 
     def with_transfer(self, values: Mapping[str, str]) -> Self:
         """Return the manifest with these values of `transfer`, which replace its own of the same key."""
         return replace(self, transfer={**self.transfer, **values})
+
+
+def _images(checked: ManifestDocument, document: Document, folder: Path) -> tuple[ImageEntry, ...]:
+    """Return the images, followed by the charts of registries, which are carried as images are."""
+    entries: dict[YamlPath, ImageEntry] = {}
+    for number, item in enumerate(checked.images):
+        entries["images", number] = _entry(item, document, ("images", number), checked, folder)
+    for number, chart in enumerate(checked.charts):
+        if isinstance(chart, OciChart):
+            long = NamedEntry.model_construct(ref=reference_of(chart), rename=chart.rename, platforms=())
+            entries["charts", number] = _entry(long, document, ("charts", number), checked, folder)
+    return _without_twins(entries, document)
+
+
+def _refuse_nothing(checked: ManifestDocument, document: Document) -> None:
+    """Raise `FormatError` for a manifest of nothing."""
+    if checked.images or checked.files or checked.charts:
+        return
+    if ("images",) in document.values:
+        raise FormatError("wrong type", subject=document.at(("images",)), want="at least one", got="a list")
+    raise FormatError(
+        "missing key", subject=document.at(()), want="'images'", hint=f"write {KEY_EXAMPLES['images']}"
+    )
 
 
 def parse_transfer(texts: Iterable[str]) -> dict[str, str]:
@@ -224,18 +272,18 @@ def _pin(item: LongEntry, document: Document, yaml_path: YamlPath) -> Digest | N
     return item.digest or named
 
 
-def _without_twins(entries: list[ImageEntry], document: Document) -> tuple[ImageEntry, ...]:
+def _without_twins(entries: Mapping[YamlPath, ImageEntry], document: Document) -> tuple[ImageEntry, ...]:
     """Return `entries` without repetitions. Raises `FormatError` if different ones have the same name."""
     kept: dict[ImageEntry, ImageEntry] = {}
     names: dict[ImageReference, ImageEntry] = {}
-    for number, entry in enumerate(entries):
+    for yaml_path, entry in entries.items():
         if kept.setdefault(replace(entry, line=0), entry) is not entry or entry.name is None:
             continue
         first = names.setdefault(entry.name.normal, entry)
         if first is not entry:
             raise FormatError(
                 "two images would have the same name offline",
-                subject=document.at(("images", number)),
+                subject=document.at(yaml_path),
                 got=f"'{entry.name}', as on line {first.line}",
                 hint="give one of them another name with 'as'",
             )

@@ -19,6 +19,8 @@ _WANTED = {
     "too_short": "at least one",
     "union_tag_not_found": "an image reference or a mapping",
 }
+_SHORT = {"hosts": "[USER@]HOST[:PORT]", "files": "a path"}
+"""The short form of an item of a list; of `images`, it is an image reference."""
 _MEANT = {
     "image": "ref",
     "name": "ref",
@@ -44,7 +46,7 @@ _MEANT = {
     "sha": "digest",
 }
 """Keys of Compose, Kubernetes, Helm, Hauler and Zarf, and the corresponding key of a manifest."""
-_EXAMPLE = {
+KEY_EXAMPLES = {
     "ref": "ref: nginx:1.27",
     "as": "as: registry.example/nginx:1.27",
     "platforms": "platforms: [linux/amd64]",
@@ -69,16 +71,18 @@ class Strict(BaseModel):
 
 M = TypeVar("M", bound=Strict)
 Forms = Mapping[str, type[Strict]]
-"""The models of the items of `images`, by their tag in the union; a single form has the tag ``""``."""
+"""The models of the items of a list, by their tag in the union; a single form has the tag ``""``."""
+Lists = Mapping[str, Forms]
+"""The forms of the items of each list of a document, by the list's key: `images`, `files`, `hosts`."""
 
 
-def validate(model: type[M], document: Document, forms: Forms) -> M:
+def validate(model: type[M], document: Document, lists: Lists) -> M:
     """Return `document` as `model`. Raises `FormatError` for the first login, else for the first mistake."""
     _refuse_secrets(document)
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
-        mistakes = [_Mistake(details, document, model, forms) for details in error.errors(include_url=False)]
+        mistakes = [_Mistake(details, document, model, lists) for details in error.errors(include_url=False)]
         raise min(
             mistakes, key=lambda mistake: mistake.order
         ).error() from None  # pydantic's error repeats the value
@@ -103,13 +107,13 @@ def _refuse_secrets(document: Document) -> None:
 class _Mistake:
     """One of pydantic's errors, with its position in the file."""
 
-    def __init__(self, details: ErrorDetails, document: Document, model: type[Strict], forms: Forms) -> None:
+    def __init__(self, details: ErrorDetails, document: Document, model: type[Strict], lists: Lists) -> None:
         self._details = details
         self._document = document
         self._kind = details["type"]
         self._model, self._siblings = model, [model]
         yaml_path = list(details["loc"])
-        if yaml_path[:1] in (["images"], ["hosts"]) and len(yaml_path) > 2:
+        if len(yaml_path) > 2 and (forms := lists.get(str(yaml_path[0]))) is not None:
             # The union's tag is in pydantic's path, but not in the file.
             form = "" if "" in forms else str(yaml_path.pop(2))
             self._model, self._siblings = forms.get(form, model), list(forms.values())
@@ -133,12 +137,12 @@ class _Mistake:
             return self._unknown_key(where)
         if self._kind == "missing":
             key = str(self._details["loc"][-1])
-            hint = f"write {_EXAMPLE[key]}" if key in _EXAMPLE else None
+            hint = f"write {KEY_EXAMPLES[key]}" if key in KEY_EXAMPLES else None
             return FormatError("missing key", subject=where, want=f"'{key}'", hint=hint)
         got = describe_value(self._document.find(self._yaml_path))
         want = _WANTED.get(self._kind, self._details["msg"])
-        if self._yaml_path[:1] == ("hosts",):
-            want = want.replace("an image reference", "[USER@]HOST[:PORT]")
+        short = _SHORT.get(str(self._yaml_path[0]) if self._yaml_path else "", "an image reference")
+        want = want.replace("an image reference", short)
         return FormatError("wrong type", subject=where, want=want, got=got, hint=self._list_hint(want))
 
     def _list_hint(self, want: str) -> str | None:
@@ -183,7 +187,7 @@ class _Mistake:
         if key in ("tag", "registry", "repository", "architecture", "arch", "os") or not isinstance(
             value, str
         ):
-            return f"write it in '{meant}', as in {_EXAMPLE.get(meant, meant)}"
+            return f"write it in '{meant}', as in {KEY_EXAMPLES.get(meant, meant)}"
         if meant == "platforms":
             return f"write {meant}: [{value[:_MAX_GOT]}]"
         return f"write {meant}: {value[:_MAX_GOT]}"

@@ -13,6 +13,7 @@ from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import (
     ContentTarget,
     EngineTarget,
+    FilesTarget,
     FileTarget,
     FolderTarget,
     RegistryTarget,
@@ -48,6 +49,7 @@ from airgap.offline.loader import (
     Loading,
     confirm_digest,
 )
+from airgap.offline.place_files import FilesLoader, with_files
 from airgap.offline.rename import renamed
 from airgap.progress import phase_unless
 from airgap.workers import run_each
@@ -80,7 +82,27 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     return explained(results, loading.only_for[0]) if loading.only_for else results
 
 
-def _loader(target: ContentTarget | EngineTarget | FolderTarget, loading: Loading) -> Loader:
+def load_with_files(target: Target, folder: FilesTarget | None, loading: Loading) -> list[LoadedImage]:
+    """Load every image as `load` does, and write the bundle's files into `folder` too, if there is one.
+
+    Raises what `load` raises, and `PolicyError` before anything changes if a different file is in the folder
+    and `files_conflict` is `refuse`.
+    """
+    if folder is None:
+        return load(target, loading)
+    if loading.only_for:
+        raise UsageError(
+            "an older bundle is loaded for its content only, without its files", subject=folder.name,
+            hint=BACK_HINT,
+        )  # fmt: skip
+    for image in loading.bundle.images:
+        FilesLoader(folder, loading).look(image)
+    results = load(target, loading)
+    placed = load(folder, replace(loading, before_names_move=lambda: None))
+    return with_files(results, placed, folder.name)
+
+
+def _loader(target: ContentTarget | EngineTarget | FolderTarget | FilesTarget, loading: Loading) -> Loader:
     match target:
         case ContentTarget():
             return ContentLoader(target, loading)
@@ -88,6 +110,10 @@ def _loader(target: ContentTarget | EngineTarget | FolderTarget, loading: Loadin
             return EngineLoader(target, loading)
         case FolderTarget():
             return FolderLoader(target, loading)
+        case FilesTarget():
+            loader = FilesLoader(target, loading)
+            loader.refuse_same_names()
+            return loader
         case _:
             assert_never(target)
 
@@ -151,6 +177,8 @@ def _refusal(image: VerifiedImage, target: Target, loading: Loading) -> AirgapEr
     platforms, or it may have foreign layers that readers of the target would download although the layers are
     present.
     """
+    if isinstance(target, FilesTarget):
+        return None
     if image.graph.is_hollow:
         return MissingContentError(
             "the bundle has none of the platforms of this image",

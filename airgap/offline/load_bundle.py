@@ -24,13 +24,14 @@ from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.rollback import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened, refuse_recalled_since
-from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
+from airgap.endpoints.ports import EngineTarget, FilesTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, WithheldError
 from airgap.oci.digest import Digest
+from airgap.oci.files_artifact import files_record
 from airgap.offline.allowed_names import name_check
 from airgap.offline.holdings import Holdings
-from airgap.offline.load import load
-from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
+from airgap.offline.load import load_with_files
+from airgap.offline.loader import FAILED, PLACED, ConflictRule, LoadedImage, Loading
 from airgap.offline.missing_base import explained
 from airgap.offline.rename import Renaming
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
@@ -87,7 +88,8 @@ def load_bundle(
     *,
     jobs: int,
     progress: Progress,
-    on_conflict: ConflictRule = ConflictRule.REPLACE,
+    on_conflict: ConflictRule | None = None,
+    files_to: FilesTarget | None = None,
     renamings: tuple[Renaming, ...] = (),
     allow_urls: bool = False,
     all_or_nothing: bool = False,
@@ -98,40 +100,43 @@ def load_bundle(
 ) -> LoadReport:
     """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported.
 
-    `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
-    step back: then the bundle was accepted before, and may be older than the newest one, or expired.
+    Without `on_conflict`, names of images move and different files stay. `files_to` is a folder for the files
+    besides the target. `bases` are older bundles of the stream, for content that this one leaves out. `back`
+    is the reason for a step back: then the bundle was accepted before, and may be older than the newest one,
+    or expired.
     """
-    details = _choices(renamings, allow_urls=allow_urls, all_or_nothing=all_or_nothing)
+    details = _choices(renamings, files_to, allow_urls=allow_urls, all_or_nothing=all_or_nothing)
     site = site_for(place, site)
     who = keeper(site, now, accept_jump=accept_jump, older=OlderRule.BACK if back else OlderRule.CONTENT)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
-        _note_place_in_stream(bundle, progress)
-        attempt.add(**_engine(target))
+        _note_beginning(bundle, target, attempt, progress)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
-            bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
-            before_names_move=_acceptance(bundle, site, target, attempt, back), allow_urls=allow_urls,
-            all_or_nothing=all_or_nothing,
+            bundle, progress, jobs=jobs, holdings=holdings, renamings=renamings, allow_urls=allow_urls,
+            on_conflict=on_conflict or ConflictRule.REPLACE, all_or_nothing=all_or_nothing,
+            files_conflict=on_conflict or ConflictRule.REFUSE,
+            before_names_move=_acceptance(bundle, site, target, attempt, back),
             only_for=() if back is not None else _only_for(bundle, site),
             check_names=name_check(site, target),
         )  # fmt: skip
         with explained(bundle.statement, site, target.name):
-            results = tuple(load(target, loading))
+            results = tuple(load_with_files(target, files_to, loading))
         _save(holdings, progress)
-        step_back = step_back_of(bundle, back)
-        give_reason(results, step_back, bundle.statement.stream)
+        give_reason(results, step_back := step_back_of(bundle, back), bundle.statement.stream)
         receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
         report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
         return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
 
 
-def _choices(renamings: Sequence[Renaming], *, allow_urls: bool, all_or_nothing: bool) -> dict[str, object]:
+def _choices(renamings: Sequence[Renaming], files_to: FilesTarget | None, **flags: bool) -> dict[str, object]:
     """Return the options that the ledger records, if they were used."""
-    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
-    flags = {"allow_urls": allow_urls, "all_or_nothing": all_or_nothing}
-    return details | {name: True for name, is_set in flags.items() if is_set}
+    return {
+        **({"map": [str(renaming) for renaming in renamings]} if renamings else {}),
+        **({"files_to": files_to.name} if files_to is not None else {}),
+        **{name: True for name, is_set in flags.items() if is_set},
+    }
 
 
 @contextmanager
@@ -193,7 +198,10 @@ def _keep_receipt(raw: bytes, bundle: VerifiedBundle, site: Site, attempt: Attem
     return kept
 
 
-def _note_place_in_stream(bundle: VerifiedBundle, progress: Progress) -> None:
+def _note_beginning(bundle: VerifiedBundle, target: Target, attempt: Attempt, progress: Progress) -> None:
+    """Note the engine, and what a person should know about the bundle's place in its stream."""
+    if engine := target.describe_engine():
+        attempt.add(engine=engine)
     if bundle.missed:
         progress.note(_missed_text(bundle))
     if fork := bundle.left_fork:
@@ -223,6 +231,7 @@ def _effect(result: LoadedImage) -> dict[str, object]:
         "after": _text(result.after),
         "error": _text(result.error),
         **({"reason": result.reason} if result.reason else {}),
+        **({"files": files_record(files)} if (files := result.image.record.files) else {}),
     }
 
 
@@ -234,8 +243,9 @@ def _receipt(
     bundle: VerifiedBundle, site: Site, target: Target, results: Sequence[LoadedImage], now: datetime
 ) -> Receipt:
     present = [result for result in results if result.verdict in PRESENT]
-    # an archive does not prove a base: deltas cannot be loaded into archives
-    held = [] if isinstance(target, FileTarget | FolderTarget) else present
+    # an archive or a folder does not prove a base: deltas cannot be loaded into archives, and files move
+    no_base = isinstance(target, FileTarget | FolderTarget | FilesTarget)
+    held = [] if no_base else [result for result in present if result.verdict != PLACED]
     failed = sum(result.verdict == FAILED for result in results)
     statement = bundle.statement
     return Receipt(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from airgap.audit.receipt import Verdict
 from airgap.bundle.statement import ImageKind, Statement
@@ -22,6 +22,8 @@ SKIPPED, FAILED = Verdict.SKIPPED, Verdict.FAILED
 
 ARTIFACT = "an artifact; engines take images only"
 """The reason why an engine's load skips a signature, an SBOM or a chart."""
+FILES = "files; --files-to DIR writes them into a folder"
+"""The reason why an engine's load skips files."""
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class Loading:
     progress: Progress
     _: KW_ONLY
     on_conflict: ConflictRule = ConflictRule.REPLACE
+    files_conflict: ConflictRule = ConflictRule.REFUSE
+    """What to do with a file that differs, in a folder for files."""
     jobs: int = 4
     before_names_move: Callable[[], None] = field(default=lambda: None)
     """Called once, after the target was examined and before anything changes there."""
@@ -137,5 +141,13 @@ def confirm_digest(current: Digest | None, wanted: Digest, image: VerifiedImage)
 
 
 def not_for_engines(image: VerifiedImage) -> LoadedImage | None:
-    """Return the result for an artifact, which engines cannot run; None for an image."""
-    return LoadedImage(image, SKIPPED, reason=ARTIFACT) if image.record.kind == ImageKind.ARTIFACT else None
+    """Return the result for an artifact or files, which engines cannot run; None for an image."""
+    match image.record.kind:
+        case ImageKind.IMAGE:
+            return None
+        case ImageKind.ARTIFACT:
+            return LoadedImage(image, SKIPPED, reason=ARTIFACT)
+        case ImageKind.FILES:
+            return LoadedImage(image, SKIPPED, reason=FILES)
+        case _:
+            assert_never(image.record.kind)

@@ -14,6 +14,7 @@ from airgap.manifest import LockedImage
 from airgap.oci.digest import Advance, ByteStream
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
+from airgap.online.files_source import FilesSource
 from airgap.online.plan import PER_IMAGE, Failures, PlannedExport, PlannedImage, TransferPlan, refuse_failures
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms
 from airgap.progress import Progress
@@ -192,6 +193,8 @@ def _fetch_blob(store: Store, blob: Descriptor, image: PlannedImage, advance: Ad
     try:
         store.fetch(blob, open_at, advance=advance, subject=subject)
     except IntegrityError:
+        if isinstance(image.source, FilesSource):
+            raise image.source.changed_error(blob) from None
         # a mirror may have sent wrong bytes: the second request goes to the registry itself
         store.fetch(blob, open_at, subject=subject)
 
@@ -207,6 +210,7 @@ def _record(locked: LockedImage, graph: ImageGraph, *, repacked: bool = False) -
         digest=digest,
         platforms=graph.records,
         source=source,
+        files=graph.files,
     )
 
 

@@ -226,10 +226,13 @@ def _refuse_disagreement(site: Site, receipt: Receipt, where: str, now: datetime
 
 
 def held_by(statement: Statement) -> frozenset[Digest]:
-    """Return the blobs that a site has if it loaded the bundle: those that it carried or required."""
+    """Return the blobs that a site has if it loaded the bundle: those that it carried or required, except
+    files, which may have gone into a folder. A receipt shows whether a registry has them.
+    """
+    files = {carried.digest for image in statement.images for carried in image.files}
     blobs = [name.split("/") for name in statement.subjects if name.startswith("blobs/")]
     carried = {Digest(algorithm, text) for _, algorithm, text in blobs}
-    return frozenset(carried | {r.digest for r in statement.requires})
+    return frozenset((carried | {r.digest for r in statement.requires}) - files)
 
 
 def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statement | None:

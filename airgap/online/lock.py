@@ -21,6 +21,8 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.listed import Attached, hint_for, pick, why_left_out
+from airgap.online.lock_charts import lock_charts
+from airgap.online.lock_files import lock_files
 from airgap.online.plan import METADATA_JOBS, DocumentCache, Failures, MetadataReader, OpenSource, sort_out
 from airgap.online.platforms import choose_held, choose_platforms, default_platform, has_of
 from airgap.online.referrers import with_attached
@@ -64,8 +66,9 @@ def resolve(
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
     sort_out(failed, failures)
+    made = [*lock_files(manifest, open_source, failures), *lock_charts(manifest, open_source, failures)]
     names: dict[ImageReference, LockedImage] = {}
-    for image in (image for resolved in found for image in resolved.images):
+    for image in (*(image for resolved in found for image in resolved.images), *made):
         other = names.setdefault(image.name.normal, image)
         if _digests(other) != _digests(image):
             raise FormatError("two images have the same name", subject=image.name, got="different digests")

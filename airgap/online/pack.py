@@ -32,6 +32,7 @@ from airgap.limits import MAX_ENVELOPE_BYTES, MAX_INDEX_BYTES, MAX_STATEMENT_BYT
 from airgap.manifest import TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
+from airgap.oci.files_artifact import check_file_names, files_record
 from airgap.oci.reference import ImageReference
 from airgap.online.collect import (
     CollectedImage,
@@ -172,6 +173,7 @@ def note_sealed(
                 "reference": str(image.name),
                 "digest": str(image.digest),
                 "platforms": [platform.platform for platform in image.platforms],
+                **({"files": files_record(image.files)} if image.files else {}),
             }
             for image in statement.images
         ],
@@ -186,6 +188,7 @@ def tables_of(
 ) -> tuple[list[tuple[ImageReference, Descriptor]], list[DockerView]]:
     """Return the images for `index.json` and `manifest.json`. Raises if two images have the same name."""
     check_names(((image.record.name, image.record.digest) for image in images), INDEX_FILE)
+    check_file_names((item.name for image in images for item in image.record.files), "bundle")
     names = [(image.record.name, image.graph.root) for image in images]
     views = [view for image in images if (view := image.graph.docker_view(image.record.name))]
     return names, views

@@ -36,6 +36,7 @@ from airgap.oci.documents import (
 )
 from airgap.oci.reference import ImageReference
 from airgap.online.bases import Bases
+from airgap.online.files_source import FilesSource
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms, has_of
 from airgap.trust.cosign import is_material
 from airgap.workers import Memo, run_all
@@ -174,7 +175,10 @@ def _usable_layers(item: CarriedManifest, held: frozenset[Digest]) -> set[Digest
     Docker's classic store keeps a layer only on top of the layers below it. So these are carried: a layer
     above a new one; a layer that is in the image twice, because the base may have it once; and the empty
     layer, which BuildKit writes for each instruction that changes nothing, so that it is in many positions.
+    Files have no positions.
     """
+    if item.files:
+        return {carried.digest for carried in item.files if carried.digest in held}
     layers = [layer.digest for layer in item.manifest.layers]
     diff_ids = item.config.diff_ids if item.config else ()
     counts = Counter(layers)
@@ -248,7 +252,7 @@ def _plan_exports(lock: Lock, open_source: OpenSource) -> tuple[PlannedExport, .
 
 
 def _plan_image(locked: LockedImage, open_source: OpenSource, documents: DocumentCache) -> PlannedImage:
-    source = open_source(locked.source, locked.reference, locked.path)
+    source = _source_of(locked, open_source)
     if isinstance(source, ExportSource) or locked.descriptor is None:
         raise FormatError("the lock has a digest for an exported image", subject=locked.reference)
     reader = MetadataReader(source, locked, documents)
@@ -258,6 +262,12 @@ def _plan_image(locked: LockedImage, open_source: OpenSource, documents: Documen
     _check_foreign_layers(planned)
     _check_subject(graph, locked)
     return planned
+
+
+def _source_of(locked: LockedImage, open_source: OpenSource) -> Source:
+    if locked.files:
+        return FilesSource(locked, lambda url: open_source(url, None, None))
+    return open_source(locked.source, locked.reference, locked.path)
 
 
 def _check_foreign_layers(image: PlannedImage) -> None:

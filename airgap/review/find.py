@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from airgap.audit.record import CLAIM
 from airgap.audit.report import LedgerEntry, entries
@@ -89,7 +90,8 @@ def _in_entry(entry: LedgerEntry, site: str, what: str) -> Iterator[Match]:
     for reference in images | effects:
         image, effect = images.get(reference, {}), effects.get(reference, {})
         digest = image.get("digest")
-        if fits(what, reference, digest, effect.get("before"), effect.get("after")):
+        files = _file_texts(image) or _file_texts(effect)
+        if fits(what, reference, digest, effect.get("before"), effect.get("after"), *files):
             yield Match(
                 time=entry.time,
                 site=site,
@@ -101,6 +103,13 @@ def _in_entry(entry: LedgerEntry, site: str, what: str) -> Iterator[Match]:
                 digest=str(digest or ""),
                 where=entry.place,
             )
+
+
+def _file_texts(image: Mapping[str, Any]) -> list[object]:
+    """Return the names and digests of the files that a record of an artifact lists."""
+    files = image.get("files")
+    records = [item for item in files if isinstance(item, dict)] if isinstance(files, list) else []
+    return [item.get(key) for item in records for key in ("name", "digest")]
 
 
 def _about_entry(
@@ -178,9 +187,11 @@ def _in_receipt(
     own = receipt.site == site
     stated = statement.transfer.values() if statement else ()
     about = _mentioned(what, (receipt.site, receipt.by, receipt.target, kept.title, *stated))
+    files = {str(record.digest): record.files for record in statement.images} if statement else {}
     for image in receipt.images:
+        names = [item.name for item in files.get(image.digest, ())]
         if not own and (
-            about or fits(what, image.reference, image.digest, image.before, image.target_digest)
+            about or fits(what, image.reference, image.digest, image.before, image.target_digest, *names)
         ):
             yield Match(
                 time=receipt.time,

@@ -134,7 +134,7 @@ class Transfer:
 
     def confirms(self, answer: KeptReceipt) -> bool:
         """Return whether a receipt of this bundle confirms that all its images arrived."""
-        return answer not in self.disputed and _has_all(answer, self.sealed)
+        return answer not in self.disputed and _has_all_images(answer, self.sealed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,19 @@ def _state(recipients: tuple[Recipient, ...], *, late: bool) -> TransferState:
 def _confirmed_at(
     sealed: Sealed, answers: tuple[KeptReceipt, ...], disputed: frozenset[KeptReceipt]
 ) -> set[str]:
-    return {answer.receipt.site for answer in answers if answer not in disputed and _has_all(answer, sealed)}
+    """Return the sites that have everything. Images and files may have come in several loads, because they go
+    to different targets; the images in one of them.
+    """
+    agreed = [answer for answer in answers if answer not in disputed]
+    files = {str(image.digest) for image in sealed.statement.images if image.kind is ImageKind.FILES}
+    present: dict[str, set[str]] = defaultdict(set)
+    for answer in agreed:
+        present[answer.receipt.site] |= _present(answer)
+    return {
+        answer.receipt.site
+        for answer in agreed
+        if _has_all_images(answer, sealed) and files <= present[answer.receipt.site]
+    }
 
 
 def _position(sealed: Sealed) -> _Position:
@@ -294,10 +306,13 @@ def _bundle_of(receipt: Receipt) -> tuple[str, int, str]:
     return receipt.bundle_stream, receipt.serial, receipt.statement_sha256
 
 
-def _has_all(answer: KeptReceipt, sealed: Sealed) -> bool:
+def _present(answer: KeptReceipt) -> set[str]:
+    return {image.digest for image in answer.receipt.images if image.verdict in PRESENT}
+
+
+def _has_all_images(answer: KeptReceipt, sealed: Sealed) -> bool:
     """Return whether all images arrived, by the receipt. Engines skip artifacts. An archive in a node's
     folder counts as arrived, although the node imports it later.
     """
-    present = {image.digest for image in answer.receipt.images if image.verdict in PRESENT}
     images = {str(image.digest) for image in sealed.statement.images if image.kind == ImageKind.IMAGE}
-    return answer.receipt.result == Outcome.OK and images <= present
+    return answer.receipt.result == Outcome.OK and images <= _present(answer)

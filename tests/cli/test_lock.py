@@ -29,6 +29,7 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
                 "left_out": [],
                 "platforms_by_default": True,
                 "notes": [],
+                "carried_files": [],
             }
             for name, image in BOTH.items()
         ],

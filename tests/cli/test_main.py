@@ -194,24 +194,26 @@ KEYS = {
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
     "trust install": {"version", "fingerprint", "site", "fresh", "recalled_loaded"},
     "lock": {"lock", "images", "left_out", "relocked", "attachments_unknown"},
-    "lock .images": {"reference", "digest", "digest_kind", "platforms", *CHOSEN},
+    "lock .images": {"carried_files", "reference", "digest", "digest_kind", "platforms", *CHOSEN},
     "plan": {
         "name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error",
         "attachments_unknown", "site_bases", "builds_on", "compared_bundle",
     },
-    "plan .images": {"reference", "as", "digest", "change", "platforms", "blobs", "bytes", *CHOSEN},
+    "plan .images": {
+        "carried_files", "reference", "as", "digest", "change", "platforms", "blobs", "bytes", *CHOSEN,
+    },
     "pack": {
         "bundle", "volumes", "stream", "serial", "statement_sha256", "bytes", "files", "images", "fresh", "error",
         "media", "read_back", "requires", "attachments_unknown", "builds_on",
     },
-    "pack .images": {"reference", "digest", "platforms", *CHOSEN},
+    "pack .images": {"carried_files", "reference", "digest", "platforms", *CHOSEN},
     "inspect": {
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
         "files", "images", "refusal", "volumes", "volumes_here", "requires", "vouched", "error", "recalled",
         "builds_on",
     },
-    "inspect .images": {"reference", "as", "kind", "digest", "platforms", "source"},
+    "inspect .images": {"carried_files", "reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles", "recalled_loaded"},
     "verify .bundles": {
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
@@ -223,7 +225,8 @@ KEYS = {
     },
     "load .receipt_copies": {"path", "error"},
     "load .images": {
-        "reference", "digest", "verdict", "moved", "reason", "before", "after", "digest_kind", "error",
+        "carried_files", "reference", "digest", "verdict", "moved", "reason", "before", "after", "digest_kind",
+        "error",
     },
     "audit log": {"entries"},
     "audit log .entries": {

@@ -103,6 +103,29 @@ def test_sbom_and_chart(gap: Gap, registry: RealRegistry, tmp_path: Path, sid: S
     gap.offline("load", bundle, "--to", f"oci:{tmp_path / 'out'}")
 
 
+def test_oras_pulls_files(gap: Gap, tmp_path: Path, sid: Sid) -> None:
+    files = {"tool": b"#!/bin/sh\n", "sub/a.yaml": b"a: 1\n", "sub/same.yaml": b"a: 1\n", "empty": b""}
+    for name, content in files.items():
+        (tmp_path / "files" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "files" / name).write_bytes(content)
+    (tmp_path / "files" / "tool").chmod(0o755)
+    bundle = gap.pack(
+        "version: 1\nname: stack\nfiles: [{folder: files, match: '**', as: 'registry.example/edge/files:1'}]\n"
+    )
+    with RealRegistry(tmp_path / "enclave") as enclave:
+        loaded = gap.offline(
+            "load", bundle, "--to", f"registry:{enclave.host}", "--files-to", tmp_path / "srv"
+        ).json
+        assert [image["verdict"] for image in loaded["images"]] == ["loaded"]
+        sid("oras", "pull", "--plain-http", "-o", tmp_path / "pulled", f"{enclave.host}/edge/files:1")
+    for folder in (tmp_path / "srv", tmp_path / "pulled"):
+        assert {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file()
+        } == files
+
+
 def referrers(listed: bytes) -> list[tuple[str, str]]:
     found = json.loads(listed)
     items = found.get("referrers") or found.get("manifests") or []

@@ -69,6 +69,18 @@ ENTRY = value(
     images=items(mapping()),
 )
 PROOF = {"media": items(MEDIUM)}
+FILES = {
+    "carried_files": meaning(
+        "the files that the artifact carries; none of an image",
+        items(
+            value(
+                "mode bytes",
+                name=meaning("the name of the file", TEXT),
+                digest=meaning("the SHA-256 of the file", TEXT),
+            )
+        ),
+    )
+}
 RECEIPT_KEYS = (
     "site statement_sha256 time result target engine operator claimed_operator keys root_version blobs_held"
 )
@@ -83,7 +95,9 @@ RECALLED_LOADED = items(value("statement_sha256 reason target references", bundl
 RECALL_REASON = meaning("why the bundle is recalled; null if it is not", optional(TEXT))
 LOADED = value(
     "bundle target engine statement_sha256 sender_name receipt content_from",
-    images=items(value("reference digest verdict moved reason before after digest_kind", error=ERROR_TEXT)),
+    images=items(
+        value("reference digest verdict moved reason before after digest_kind", error=ERROR_TEXT, **FILES)
+    ),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
 LOST = value(
@@ -152,7 +166,7 @@ OUTPUTS: Mapping[str, Schema] = {
     "lock": value(
         "lock",
         images=items(value(
-            f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}
+            f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}, **FILES
         )),
         relocked=meaning("the images whose digest was another one in the lock before, or null", items(value(
             "reference", was=meaning("the digest in the lock before", optional(TEXT)),
@@ -167,7 +181,7 @@ OUTPUTS: Mapping[str, Schema] = {
         "name exports blobs bytes spared_bytes free compared_bundle",
         images=items(value(
             f"reference as digest platforms blobs bytes {CHOSEN}",
-            change=meaning("how the image differs", one_of(*Change)),
+            change=meaning("how the image differs", one_of(*Change)), **FILES,
         )),
         site_bases=items(value("site bases spared_bytes saved_without")),
         attachments_unknown=UNKNOWN, builds_on=BUILDS_ON, error=NULLABLE_ERROR, **PROOF,
@@ -175,7 +189,7 @@ OUTPUTS: Mapping[str, Schema] = {
     ),
     "pack": value(
         "bundle volumes stream serial statement_sha256 bytes files fresh read_back", requires=REQUIRES, builds_on=BUILDS_ON,
-        images=items(value(f"reference digest platforms {CHOSEN}")), attachments_unknown=UNKNOWN,
+        images=items(value(f"reference digest platforms {CHOSEN}", **FILES)), attachments_unknown=UNKNOWN,
         error=NULLABLE_ERROR, **PROOF,
     ),
     "recall": value(
@@ -185,8 +199,8 @@ OUTPUTS: Mapping[str, Schema] = {
     "inspect": value(
         "bundle stream serial epoch created expires destinations transfer sender tool_version statement_sha256 "
         "owners keys threshold root_version sender_name bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
-        requires=REQUIRES, builds_on=BUILDS_ON, images=items(value("reference as kind digest platforms source")),
-        recalled=RECALL_REASON,
+        requires=REQUIRES, builds_on=BUILDS_ON, recalled=RECALL_REASON,
+        images=items(value("reference as kind digest platforms source", **FILES)),
         volumes=meaning("the number of volumes", NUMBER),
     ),
     "diff": value(

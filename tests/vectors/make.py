@@ -3,8 +3,9 @@
 `v1-basic` is a bundle of format v1 with two images that share a layer, one of them for two platforms,
 signed by two people as its trust root demands. `v1-volumes` is one of the same images, cut over three volumes:
 `PARTED` has a part on each of them, the last volume has two and no whole layer. `v1-delta` is one of the same
-images without the shared layer: it names the bundle and the receipt that it builds on. `v1-recalled` brings a second
-trust root, which recalls the bundle of `v1-basic`. Beside the folder of each lie
+images without the shared layer: it names the bundle and the receipt that it builds on. `v1-files` is a bundle of an
+image and an artifact with two files. `v1-recalled` brings a second trust root, which recalls the bundle of
+`v1-basic`. Beside the folder of each lie
 the root that a receiver has installed and `NAME.expect.json`, what a reader must make of it. Once a format is
 released, its vector stays as it is for good: readers of later versions are tested with it.
 """
@@ -42,6 +43,13 @@ from airgap.bundle.statement import (
 )
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable
 from airgap.oci.digest import Digest
+from airgap.oci.files_artifact import (
+    EMPTY_CONFIG,
+    CarriedFile,
+    FileMode,
+    artifact_descriptor,
+    artifact_manifest,
+)
 from airgap.oci.reference import ImageReference
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
@@ -50,7 +58,8 @@ from airgap.trust.root import ReceivingSite, Role, RootKey, SignedRoot, TrustRoo
 from tests.support.images import Image, Layer, make_image, make_index
 
 HERE = Path(__file__).parent
-BASIC, VOLUMES, DELTA, RECALLED = "v1-basic", "v1-volumes", "v1-delta", "v1-recalled"
+BASIC, VOLUMES, DELTA = "v1-basic", "v1-volumes", "v1-delta"
+FILES, RECALLED = "v1-files", "v1-recalled"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EXPIRES = datetime(2026, 4, 2, 3, 4, 5, tzinfo=UTC)
 REASON = 'TEST-2: the image "app" has a fault \u2013 do not use it'
@@ -75,8 +84,28 @@ PLACES = {
 """Volume and size of each part of the layers of `v1-volumes`."""
 
 
-def images() -> dict[ImageReference, Image]:
+def artifact() -> Image:
+    """A program, and a file in a folder."""
+    contents = {"tool": b"#!/bin/sh\n", "conf/a b.yaml": b"a: 1\n"}
+    files = [
+        CarriedFile(
+            name=name,
+            mode=FileMode.PROGRAM if name == "tool" else FileMode.DATA,
+            digest=Digest.of(raw),
+            size=len(raw),
+        )
+        for name, raw in contents.items()
+    ]
+    blobs = {Digest.of(raw): raw for raw in (EMPTY_CONFIG, artifact_manifest(files), *contents.values())}
+    return Image(artifact_descriptor(files), artifact_manifest(files), blobs)
+
+
+def images(vector: str = BASIC) -> dict[ImageReference, Image]:
     """Layers are not compressed: no two versions of zlib need to write the same."""
+    if vector == FILES:
+        app = make_image([BASE], docker=True, label="app")
+        names = {"registry.example/acme/app:1.0": app, "airgap.internal/v1-files/conf:latest": artifact()}
+        return {ImageReference.parse(name): image for name, image in names.items()}
     tool = make_image([BASE, AMD64], label="tool")
     other = make_image([BASE, ARM64], "linux/arm64", label="tool")
     names = {"registry.example/acme/app:1.0": make_image([BASE], docker=True, label="app")}
@@ -96,7 +125,7 @@ def signed(document: TrustRoot) -> bytes:
 def second_root() -> bytes:
     """Recalls the bundle of `v1-basic`."""
     recall = Recall(
-        statement_sha256=Digest.of(statement(BASIC, contents()).to_bytes()).hex,
+        statement_sha256=Digest.of(statement(BASIC, contents(BASIC)).to_bytes()).hex,
         stream=BASIC,
         epoch=1,
         serial=1,
@@ -131,10 +160,10 @@ def graph(name: ImageReference, image: Image) -> ImageGraph:
     return walk_image(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
 
 
-def contents(*newer_roots: bytes, left_out: Collection[Digest] = ()) -> dict[str, bytes]:
+def contents(vector: str, *newer_roots: bytes, left_out: Collection[Digest] = ()) -> dict[str, bytes]:
     """Every file that the statement lists. `newer_roots` follow the first one."""
-    graphs = {name: graph(name, image) for name, image in images().items()}
-    blobs = {digest: raw for image in images().values() for digest, raw in image.contents.items()}
+    graphs = {name: graph(name, image) for name, image in images(vector).items()}
+    blobs = {digest: raw for image in images(vector).values() for digest, raw in image.contents.items()}
     files = {digest.path: raw for digest, raw in blobs.items() if digest not in left_out}
     files[OCI_LAYOUT_FILE] = OCI_LAYOUT
     files[INDEX_FILE] = index_json((name, found.root) for name, found in graphs.items())
@@ -156,7 +185,7 @@ BASES = (
 def statement(
     stream: str, files: dict[str, bytes], left_out: Collection[Digest] = (), root_version: int = 1
 ) -> Statement:
-    graphs = {name: graph(name, image) for name, image in images().items()}
+    graphs = {name: graph(name, image) for name, image in images(stream).items()}
     return Statement(
         subjects={name: Digest.of(raw).hex for name, raw in files.items()},
         stream=stream,
@@ -174,11 +203,14 @@ def statement(
                 kind=found.kind,
                 digest=found.root.digest,
                 platforms=found.records,
-                source="registry",
+                source="file" if found.files else "registry",
+                files=found.files,
             )
             for name, found in graphs.items()
         ),
-        requires=tuple(Requirement(PARTED, len(BASE.blob), tuple(map(str, images()))) for _ in left_out),
+        requires=tuple(
+            Requirement(PARTED, len(BASE.blob), tuple(map(str, images(stream)))) for _ in left_out
+        ),
         total_bytes=sum(map(len, files.values())),
         manifest_sha256="0" * 64,
         root_version=root_version,
@@ -189,7 +221,8 @@ def statement(
     )
 
 
-def expectation(payload: bytes, envelope: Envelope) -> dict[str, object]:
+def expectation(vector: str, payload: bytes, envelope: Envelope) -> dict[str, object]:
+    files = [item for name, image in images(vector).items() for item in graph(name, image).files]
     return {
         "about": "what a reader at site plant-7, at this time and with this root installed, must find",
         "time": CREATED.isoformat(),
@@ -197,7 +230,8 @@ def expectation(payload: bytes, envelope: Envelope) -> dict[str, object]:
         "statement_sha256": Digest.of(payload).hex,
         "keys": sorted(signature.keyid for signature in envelope.signatures),
         "owners": ["alice", "bob"],
-        "images": {str(name): str(image.descriptor.digest) for name, image in images().items()},
+        "images": {str(name): str(image.descriptor.digest) for name, image in images(vector).items()},
+        **({"files": [item.to_json() for item in files]} if files else {}),
     }
 
 
@@ -205,7 +239,7 @@ def bundle(stream: str) -> dict[str, bytes]:
     """Every file of a bundle that is not cut, by name."""
     newer_roots = [second_root()] if stream == RECALLED else []
     left_out = (PARTED,) if stream == DELTA else ()
-    files = contents(*newer_roots, left_out=left_out)
+    files = contents(stream, *newer_roots, left_out=left_out)
     payload = statement(stream, files, left_out, 1 + len(newer_roots)).to_bytes()
     envelope = Envelope.sign(STATEMENT_TYPE, payload, [key("alice"), key("bob")])
     files |= {f"sig/{found.keyid[:16]}.sig": found.sig for found in envelope.signatures}
@@ -238,14 +272,14 @@ def vector(name: str) -> dict[str, bytes]:
     """Every file of a vector below this folder, by name."""
     files = bundle(name)
     envelope = Envelope.parse(files[ENVELOPE_FILE], ENVELOPE_FILE)
-    expect = json.dumps(expectation(files[STATEMENT_FILE], envelope), indent=2) + "\n"
+    expect = json.dumps(expectation(name, files[STATEMENT_FILE], envelope), indent=2) + "\n"
     beside = {f"{name}.expect.json": expect.encode(), f"{name}.root.json": root()}
     below = volumes(files) if name == VOLUMES else files
     return {f"{name}/{file}": raw for file, raw in below.items()} | beside
 
 
 def main() -> int:
-    for vector_name in (BASIC, VOLUMES, DELTA, RECALLED):
+    for vector_name in (BASIC, VOLUMES, DELTA, FILES, RECALLED):
         shutil.rmtree(HERE / vector_name, ignore_errors=True)
         for name, raw in vector(vector_name).items():
             path = HERE / name

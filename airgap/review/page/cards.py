@@ -6,6 +6,7 @@ from airgap.audit.record import Outcome
 from airgap.audit.report import LedgerEntry
 from airgap.bundle.medium import format_size
 from airgap.bundle.statement import ImageRecord, Statement
+from airgap.oci.files_artifact import CarriedFile
 from airgap.review.export import stated_pairs, texts
 from airgap.review.media import media_of
 from airgap.review.page.markup import (
@@ -111,7 +112,11 @@ def _image(image: ImageRecord) -> tuple[object, ...]:
     origin = str(image.reference)
     source = image.source if origin == str(image.name) else stacked((origin, image.source))
     platforms = ", ".join(platform.platform for platform in image.platforms) or image.kind
-    return str(image.name), code(image.digest), platforms, source
+    return str(image.name), code(image.digest), stacked(map(_file, image.files)) or platforms, source
+
+
+def _file(carried: CarriedFile) -> str:
+    return f"{carried.name}, {format_size(carried.size)}, mode {carried.mode}, {carried.digest}"
 
 
 def media_rows(entries: Iterable[LedgerEntry]) -> list[tuple[object, ...]]:

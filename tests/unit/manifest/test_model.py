@@ -31,7 +31,8 @@ def test_the_command_prints_it(capsys):
 def test_it_says_what_editors_need():
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert SCHEMA["title"] == "airgap manifest"
-    assert SCHEMA["required"] == ["version", "name", "images"]
+    assert SCHEMA["required"] == ["version", "name"]
+    assert SCHEMA["anyOf"] == [{"required": [key]} for key in ("images", "files", "charts")]
     short, *long = SCHEMA["properties"]["images"]["items"]["anyOf"]
     assert short["type"] == "string"
     forms = [SCHEMA["$defs"][form["$ref"].rpartition("/")[2]] for form in long]

@@ -177,7 +177,7 @@ def entry(text):
     return f"{HEAD}images:\n  - {text}\n"
 
 
-KEYS = "version, name, destinations, platforms, attachments, transfer, images"
+KEYS = "version, name, destinations, platforms, attachments, transfer, images, files, charts"
 NAMED = "ref, digest, platforms, as, cosign-key, attachments, source"
 BAD = {
     # structure
