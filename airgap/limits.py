@@ -76,6 +76,10 @@ MAX_YAML_VALUES = 100_000
 """Scalars, lists and mappings in a document: about 20,000 images."""
 MAX_TEXT_CHARACTERS = 1000
 """A line of free text in a manifest, which goes into the statement and the ledger."""
+MAX_PATTERN_CHARACTERS = 500
+"""A regular expression for tags: far longer than people can read."""
+MAX_TAGS_OF_RULE = 1_000
+"""Tags that one rule takes from a repository: each is an image of the bundle."""
 
 # -- the files of a site
 

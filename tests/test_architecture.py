@@ -72,6 +72,7 @@ DOORS = {
     "pydantic_core": r"airgap\.manifest\..+",
     "requests": r"airgap\.endpoints\.docker\.(client|dial)",
     "rich": r"airgap\.cli\.console",
+    "semantic_version": r"airgap\.manifest\.tag_rule",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
     "yaml": r"airgap\.manifest\.strict_yaml",
@@ -79,7 +80,7 @@ DOORS = {
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
-PACKAGES = {"yaml": "pyyaml", "pydantic_core": "pydantic-core"}
+PACKAGES = {"yaml": "pyyaml", "pydantic_core": "pydantic-core", "semantic_version": "semantic-version"}
 """The names of packages that are called otherwise than their module."""
 
 NETWORK = {

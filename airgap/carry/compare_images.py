@@ -132,7 +132,7 @@ def _of_manifest(manifest: TransferManifest, path: Path) -> ImageList:
     unnamed = [entry for entry in manifest.images if entry.name is None]
     if unnamed:
         raise FormatError(
-            "the images of an archive have no names in the manifest", subject=f"{path}:{unnamed[0].line}",
+            "the manifest does not have the names of all images", subject=f"{path}:{unnamed[0].line}",
             hint=f"run `airgap lock {path}` first",
         )  # fmt: skip
     return ImageList(str(path), {str(entry.name): entry.digest for entry in manifest.images})

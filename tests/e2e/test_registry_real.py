@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.logins import Credentials
-from airgap.endpoints.registry import Registry, RegistryOptions
+from airgap.endpoints.registry import Registry, RegistryOptions, referrers
 from airgap.errors import AccessDeniedError, DigestMismatchError, EndpointError
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
 from airgap.oci.documents import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor
@@ -91,7 +91,7 @@ def push(registry: Registry, image: Image, reference: ImageReference) -> None:
     registry.tag(reference, image.descriptor, image.raw)
 
 
-def test_there_and_back(server: RealRegistry):
+def test_there_and_back(server: RealRegistry, monkeypatch: pytest.MonkeyPatch):
     registry = client(server)
     push(registry, INDEX, named())
     push(registry, IMAGE, named("acme/api:2.0"))
@@ -102,6 +102,9 @@ def test_there_and_back(server: RealRegistry):
         raw = IMAGE.contents[digest]
         assert read(registry, Descriptor("x", digest, len(raw))) == raw
     assert sorted(registry.tags(named())) == ["1.0", "2.0"]
+    monkeypatch.setattr(referrers, "_TAGS_PER_PAGE", 1)
+    assert sorted(registry.tags(named())) == ["1.0", "2.0"]
+    assert "tags/list?last=1.0&n=1" in server.log
     registry.close()
 
 

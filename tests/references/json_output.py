@@ -106,6 +106,12 @@ OUTPUTS: Mapping[str, Schema] = {
             "reference", was=meaning("the digest in the lock before", optional(TEXT)),
             now=meaning("the digest that is locked now", optional(TEXT)),
         ))),
+        tags=meaning("the repositories with rules for their tags", items(value(
+            repository=meaning("the repository, with its registry", TEXT),
+            tags=meaning("the tags that are locked now", items(TEXT)),
+            came=meaning("the tags that were not in the lock before", items(TEXT)),
+            went=meaning("the tags that are no longer in the lock", items(TEXT)),
+        ))),
         left_out=meaning(
             "images of sources that are not carried", items(value("source digest", reason=TEXT))
         ),
