@@ -138,6 +138,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "receipts": ({}, "one value for each receipt"),
     "recipients": ({}, "what is known of each destination of the bundle"),
     "reference": (TEXT, "the name of the image"),
+    "repository": (TEXT, "the repository, with its registry"),
     "refusal": (optional(TEXT), "why this site would refuse the bundle now"),
     "repeat": (FLAG, "whether the bundle was accepted here before"),
     "repositories": (items(TEXT), "the repositories that are served"),

@@ -107,7 +107,7 @@ OUTPUTS: Mapping[str, Schema] = {
             now=meaning("the digest that is locked now", optional(TEXT)),
         ))),
         tags=meaning("the repositories with rules for their tags", items(value(
-            repository=meaning("the repository, with its registry", TEXT),
+            "repository",
             tags=meaning("the tags that are locked now", items(TEXT)),
             came=meaning("the tags that were not in the lock before", items(TEXT)),
             went=meaning("the tags that are no longer in the lock", items(TEXT)),
