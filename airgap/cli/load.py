@@ -8,6 +8,10 @@ bundle together; on a terminal, airgap asks for missing ones.
 If a delta's base is not at the target, name the older bundles with it, in any order: those that were accepted
 here before give their content, and the names come from the newest. `--back` loads one of them with its names.
 
+With `--prune`, names that earlier bundles of the stream brought to this target and that this bundle does not
+list are removed there, after all images were loaded. Names that were there before, that have moved since, or
+that another stream or a container uses are left.
+
 Example: airgap load /media/stick/edge-stack-0007 --to docker
 """
 
@@ -34,6 +38,7 @@ from airgap.cli.options import (
     TableOutput,
     To,
 )
+from airgap.cli.prune_prompt import PruneChoice, pruned_lines, pruned_value
 from airgap.cli.tables import Table
 from airgap.errors import AirgapError, InterruptError, UsageError
 from airgap.limits import MAX_REASON_CHARACTERS
@@ -96,6 +101,7 @@ def run(
     reason: Reason = None,
     jobs: Jobs = 4,
     *,
+    pruning: PruneChoice,
     receipts: ReceiptCopying,
     registries: RegistryAccess,
     ssh: SshAccess,
@@ -111,6 +117,7 @@ def run(
         raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
     receipts.check()
     target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
+    pruning.check(target, back=back)
     options = _LoadOptions(
         target=target,
         on_conflict=on_conflict,
@@ -118,6 +125,7 @@ def run(
         renamings=parse_renamings(renamings or ()),
         allow_urls=allow_urls,
         receipts=receipts,
+        pruning=pruning,
         back=_checked_reason(reason, back=back),
     )
     bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
@@ -138,6 +146,7 @@ class _LoadOptions:
     renamings: "tuple[Renaming, ...]"
     allow_urls: bool
     receipts: ReceiptCopying
+    pruning: PruneChoice
     back: str | None
 
 
@@ -187,7 +196,7 @@ def _load(
         on_conflict=ConflictRule(options.on_conflict), jobs=options.jobs, progress=operator.progress,
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
         copy_receipt=options.receipts.copier(medium),
-        bases=load.bases, back=options.back,
+        bases=load.bases, back=options.back, prune=options.pruning.confirm() if load.is_newest else None,
     )  # fmt: skip
 
 
@@ -272,6 +281,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
             {"path": str(copy.path), "error": str(copy.error) if copy.error else None}
             for copy in report.copies
         ],
+        **pruned_value(report.pruning),
         "content_from": [base.statement.title for base in report.bundle.bases],
         "images": [
             {
@@ -302,6 +312,7 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
         lines += [f"failed: {r.image.name}: {r.error}" for r in report.failed]
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
+    lines += pruned_lines(report.pruning) if report.pruning else []
     return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]
 
 

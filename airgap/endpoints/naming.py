@@ -203,6 +203,14 @@ def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: De
     return changed
 
 
+def without_entry(raw: bytes, where: str, reference: ImageReference) -> bytes:
+    """Return `raw` without the entries of that name, and all others unchanged."""
+    index, entries = parse_object(raw, where), index_entries(raw, where)
+    kept = zip(index["manifests"], entries, strict=True)
+    index["manifests"] = [value for value, entry in kept if not by_name([entry], reference)]
+    return dump(index)
+
+
 def _entry_json(reference: ImageReference, descriptor: Descriptor) -> dict[str, object]:
     name = str(reference.with_digest(descriptor.digest).kept)
     others = {key: text for key, text in descriptor.annotations.items() if key not in _KEYS}

@@ -156,6 +156,12 @@ class _Target(Endpoint):
         """Return the part of a name that the target keeps: names with the same part would be one name."""
         return name.normal
 
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
+        """Remove a name that refers to the image `digest`, and nothing that has another name. Raises
+        `EndpointError` if something uses the image, or if this target cannot remove names.
+        """
+        raise EndpointError("names cannot be removed at this target", subject=self.name)
+
     def sweep(self) -> None:
         """Remove the temporary names or files of this process, and of processes that were killed."""
 

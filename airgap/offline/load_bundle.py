@@ -29,6 +29,7 @@ from airgap.oci.digest import Digest
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load
 from airgap.offline.loader import FAILED, ConflictRule, LoadedImage, Loading
+from airgap.offline.prune import Confirm, Pruning, plan_pruning
 from airgap.offline.rename import Renaming
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
@@ -45,6 +46,8 @@ class LoadReport:
     receipt: Path
     copies: tuple[ReceiptCopy, ...] = ()
     """The copies of the receipt that were to be made."""
+    pruning: Pruning | None = None
+    """What was removed at the target; nothing if None."""
 
     @property
     def failed(self) -> list[LoadedImage]:
@@ -89,22 +92,22 @@ def load_bundle(
     copy_receipt: CopyReceipt | None = None,
     bases: Sequence[BundleLocation] = (),
     back: str | None = None,
+    prune: Confirm | None = None,
 ) -> LoadReport:
     """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported.
 
     `bases` are older bundles of the stream, for content that this one leaves out. `back` is the reason for a
-    step back: then the bundle was accepted before, and may be older than the newest one, or expired.
+    step back: then the bundle was accepted before, and may be older than the newest one, or expired. `prune`
+    confirms what is removed afterwards; see `plan_pruning`.
     """
-    details: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
-    if allow_urls:
-        details["allow_urls"] = True
-    rule = OlderRule.CONTENT if back is None else OlderRule.BACK
-    who = keeper(site, now, accept_jump=accept_jump, older=rule)
+    details = _choices(renamings, allow_urls=allow_urls, prune=prune is not None)
+    older = OlderRule.CONTENT if back is None else OlderRule.BACK
+    who = keeper(site, now, accept_jump=accept_jump, older=older)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_place_in_stream(bundle, progress)
-        if engine := target.describe_engine():
-            attempt.add(engine=engine)
+        _record_engine(target, attempt)
+        pruning = plan_pruning(prune, target, bundle, site, renamings)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
             bundle, progress, on_conflict=on_conflict, jobs=jobs, holdings=holdings, renamings=renamings,
@@ -113,12 +116,19 @@ def load_bundle(
         )  # fmt: skip
         results = tuple(load(target, loading))
         _save(holdings, progress)
-        step_back = step_back_of(bundle, back)
-        give_reason(results, step_back, bundle.statement.stream)
-        receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back)
+        give_reason(results, step_back := step_back_of(bundle, back), bundle.statement.stream)
+        pruned = pruning.run(results, attempt)
+        receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back, pruned=pruned)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
-        report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
+        report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt), pruning=pruning)
         return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
+
+
+def _choices(renamings: Sequence[Renaming], *, allow_urls: bool, prune: bool) -> dict[str, object]:
+    """Return what a person has chosen for the load, for the ledger."""
+    flags = {"allow_urls": allow_urls, "prune": prune}
+    named: dict[str, object] = {"map": [str(renaming) for renaming in renamings]} if renamings else {}
+    return named | {name: True for name, chosen in flags.items() if chosen}
 
 
 @contextmanager
@@ -167,6 +177,11 @@ def _recorded(report: LoadReport, attempt: Attempt, copies: tuple[ReceiptCopy, .
         attempt.result = Outcome.PARTIAL if len(report.failed) < len(report.results) else Outcome.FAILED
         attempt.exit_code = report.failure.exit_code
     return replace(report, copies=copies)
+
+
+def _record_engine(target: Target, attempt: Attempt) -> None:
+    if engine := target.describe_engine():
+        attempt.add(engine=engine)
 
 
 def _keep_receipt(raw: bytes, bundle: VerifiedBundle, site: Site, attempt: Attempt) -> Path:

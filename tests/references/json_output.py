@@ -64,16 +64,23 @@ PROOF = {"media": items(MEDIUM)}
 RECEIPT_KEYS = (
     "site statement_sha256 time result target engine operator claimed_operator keys root_version blobs_held"
 )
+PRUNED = meaning("the names that were removed at the target", items(value("reference digest")))
 RECEIPT = {
     "bundle": TITLE,
     "checkpoint": value("origin size root"),
     "images": items(value("reference digest verdict before after reason", error=ERROR_TEXT)),
+    "pruned": PRUNED,
     "step_back": meaning("the step back, or null", optional(value("reason epoch serial statement_sha256"))),
 }
 RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back", **PROOF)
 LOADED = value(
     "bundle target engine statement_sha256 receipt content_from",
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
+    pruned=meaning("the names that --prune removed at the target", items(value("reference digest"))),
+    not_pruned=meaning(
+        "names of earlier bundles that --prune left",
+        items(value("reference", reason=meaning("why the name was left", TEXT))),
+    ),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
 CHANGED = value("version installed path fingerprint changes signed_by signers wants who warning")

@@ -68,6 +68,11 @@ class MemoryContent(ContentTarget):
         if not self.lies:
             self.names[str(reference)] = descriptor.digest
 
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:
+        if digest in self.refuse:
+            raise EndpointError("a container uses the image", subject=reference)
+        assert self.names.pop(str(reference)) == digest
+
 
 @dataclass
 class MemoryRegistry(MemoryContent, RegistryTarget):

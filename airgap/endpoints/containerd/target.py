@@ -137,6 +137,14 @@ class Containerd(StagingTarget):
             if self._meaning(name) is not None:
                 self._ctr.run("images", "rm", str(name))
 
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:
+        """See `_Target`. Kubernetes knows an image by several names, so containers of each are looked for."""
+        names = {name for name, other, _ in self._rows("ls") if other == digest} | {str(reference)}
+        rows = (line.split() for line in self._ctr.run("containers", "ls").splitlines()[1:])
+        if any(len(row) > 1 and row[1] in names for row in rows):
+            raise EndpointError("a container uses the image", subject=reference, got=digest)
+        self.untag(reference)
+
     def stage(self, image_id: Digest) -> ImageReference:
         return ImageReference.parse(f"{STAGE}/{os.getpid()}:{image_id.hex[:64]}")
 

@@ -19,6 +19,7 @@ from airgap.endpoints.naming import (
     index_entries,
     matching,
     with_entry,
+    without_entry,
 )
 from airgap.endpoints.ports import ContentTarget, NamedSource, PresentImage
 from airgap.errors import (
@@ -184,6 +185,12 @@ class Layout(NamedSource, ListingSource, ContentTarget):
             index = self._folder.read(_INDEX)
             changed = with_entry(index, self._where, reference, descriptor)
             self._folder.write_document(_INDEX, changed)
+
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
+        """Remove the entries of that name in `index.json`. The content stays."""
+        with self._folder.locked():
+            index = self._folder.read(_INDEX)
+            self._folder.write_document(_INDEX, without_entry(index, self._where, reference))
 
     def sweep(self) -> None:
         """Remove the unfinished blobs of processes that were killed."""

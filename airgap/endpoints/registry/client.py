@@ -142,6 +142,9 @@ class Registry(ContentSource, AttachmentSource, TagListSource, RegistryTarget):
         """See `ContentTarget`. A reference with no tag has its document put by digest."""
         self._pusher.put(reference, reference.tag or descriptor.digest, descriptor, raw)
 
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
+        self._pusher.remove_tag(reference)
+
     def close(self) -> None:
         """Close idle connections; the registry remains usable."""
         self._source.close()
