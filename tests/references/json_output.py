@@ -142,6 +142,7 @@ OUTPUTS: Mapping[str, Schema] = {
         "owners keys threshold root_version bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
         requires=REQUIRES, images=items(value("reference as kind digest platforms source")),
         volumes=meaning("the number of volumes", NUMBER),
+        sbom=meaning("the file with the SBOM that was written, or null", optional(TEXT)),
     ),
     "diff": value(
         "new_bytes",
