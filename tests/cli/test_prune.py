@@ -65,6 +65,20 @@ def test_what_the_stream_no_longer_has_is_removed(gap: Gap, fake: FakeRegistry, 
     assert "removed" not in again
 
 
+def test_what_a_rule_for_tags_no_longer_selects_is_removed(gap: Gap, fake: FakeRegistry) -> None:
+    to = target_of(gap, fake, "registry")
+    fake.add("web", "1.0.0", IMAGES["web"])
+    path = gap.manifest(f"{{ref: {fake.host}/web, tags: {{semver: 1.x, latest: 1}}}}")
+    for tag, image in (("1.0.0", IMAGES["web"]), ("1.0.1", IMAGES["db"])):
+        fake.add("web", tag, image)
+        gap.online("lock", path)
+        gap.online("pack", path, "--to", gap.stick)
+        newest = max(gap.stick.glob("stack-*"))
+        gap.offline("load", newest, "--to", to, "--prune", "--yes")
+    kept = [name for place, name in fake.manifests if place == "lab/web" and ":" not in name]
+    assert kept == ["1.0.1"]
+
+
 def test_nothing_is_loaded_or_removed_unless_it_is_confirmed(gap: Gap, fake: FakeRegistry) -> None:
     to = target_of(gap, fake, "oci")
     gap.offline("load", bundle(gap, "app", "web"), "--to", to)

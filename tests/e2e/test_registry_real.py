@@ -104,7 +104,13 @@ def test_there_and_back(server: RealRegistry, monkeypatch: pytest.MonkeyPatch):
     assert sorted(registry.tags(named())) == ["1.0", "2.0"]
     monkeypatch.setattr(referrers, "_TAGS_PER_PAGE", 1)
     assert sorted(registry.tags(named())) == ["1.0", "2.0"]
-    assert "tags/list?last=1.0&n=1" in server.log
+    push(registry, IMAGE, named("acme/other:1.0"))  # this registry has pages of repositories, not of tags
+    shown = sorted(image.shown for image in registry.present())
+    assert shown == ["acme/api:1.0", "acme/api:2.0", "acme/other:1.0"]
+    assert "_catalog?last=acme%2Fapi&n=1" in server.log
+    with pytest.raises(EndpointError, match="the registry does not remove tags"):
+        registry.remove_name(named(), INDEX.descriptor.digest)
+    assert registry.find(named()) == INDEX.descriptor.digest
     registry.close()
 
 
