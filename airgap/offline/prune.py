@@ -19,7 +19,7 @@ from airgap.bundle.files import Folder
 from airgap.carry.rollback import is_older
 from airgap.carry.verify import VerifiedBundle
 from airgap.endpoints.ports import ContentTarget, EngineTarget, FileTarget, FolderTarget, Target
-from airgap.errors import AirgapError, EndpointError, MediaError
+from airgap.errors import AirgapError, EndpointError, LoginError, MediaError, UnavailableError
 from airgap.limits import MAX_ENVELOPE_BYTES, MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
@@ -58,15 +58,19 @@ class Pruning:
     kept: list[KeptName] = field(default_factory=list)
     pruned: list[BroughtName] = field(default_factory=list)
 
+    def keep(self, name: BroughtName, reason: str) -> None:
+        """Leave a name as it is."""
+        self.kept.append(KeptName(name.reference, reason))
+
     def run(self, results: Sequence[LoadedImage], attempt: Attempt) -> tuple[PrunedName, ...]:
         """Remove the names, unless an image has failed; return what was removed, for the receipt."""
         for name in self.remove:
             if any(result.verdict == FAILED for result in results):
-                self.kept.append(KeptName(name.reference, "some images failed"))
+                self.keep(name, "some images failed")
             elif (reason := self._remove(name)) is None:
                 self.pruned.append(name)
             else:
-                self.kept.append(KeptName(name.reference, reason))
+                self.keep(name, reason)
         if self.pruned:
             attempt.add(pruned=[str(name.reference) for name in self.pruned])
         if self.kept:
@@ -134,18 +138,32 @@ def choose_names(
     own = [r for r in receipts if r.bundle_stream == stream and known.intersection(r.keyids)]
     wanted = {target.kept_name(name) for name in listed}
     others = _names_of_others(target, [receipt for receipt in receipts if receipt not in own])
-    remove, kept = [], []
+    pruning = Pruning(target)
+    remove = []
     for name in _brought(target, own):
         place = target.kept_name(name.reference)
-        if place in wanted or (now := digest_now(target, name.reference)) is None:
+        if place in wanted:
             continue
         if place in others:
-            kept.append(KeptName(name.reference, f"{others[place]} has it too"))
-        elif now != name.digest:
-            kept.append(KeptName(name.reference, _other(now)))
-        else:
+            pruning.keep(name, f"{others[place]} has it too")
+        elif _is_unchanged(pruning, name):
             remove.append(name)
-    return Pruning(target, tuple(remove), kept)
+    pruning.remove = tuple(remove)
+    return pruning
+
+
+def _is_unchanged(pruning: Pruning, name: BroughtName) -> bool:
+    """Return whether a name still refers to what was loaded. If not, and it is there, it is kept."""
+    try:
+        now = digest_now(pruning.target, name.reference)
+    except (LoginError, UnavailableError):
+        raise
+    except EndpointError as error:  # of this name only: some registries refuse what they no longer have
+        pruning.keep(name, str(error))
+        return False
+    if now not in (None, name.digest):
+        pruning.keep(name, _other(now))
+    return now == name.digest
 
 
 def own_receipts(site: Site) -> Iterator[Receipt]:

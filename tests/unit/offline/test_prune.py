@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from airgap.audit.receipt import PrunedName, Receipt, ReceiptImage
+from airgap.errors import AccessDeniedError, EndpointError, UnavailableError
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.prune import choose_names
@@ -88,3 +89,16 @@ def test_a_registry_has_one_name_for_all_hosts():
     renamed = WEB.replace("plant.example", "other.example")
     assert chosen({WEB: OLD}, [BROUGHT], (renamed,), MemoryRegistry) == ([], [])
     assert chosen({WEB: OLD}, [BROUGHT], (renamed,), MemoryContent) == ([WEB], [])
+
+
+class Denying(MemoryContent):
+    error: type[EndpointError] = AccessDeniedError
+
+    def find(self, reference: ImageReference) -> Digest | None:
+        raise self.error("no", subject=reference)
+
+
+def test_a_name_that_cannot_be_asked_for_is_left():
+    assert chosen({WEB: OLD}, [BROUGHT], kind=Denying) == ([], [f"no: {WEB}"])
+    with pytest.raises(UnavailableError):
+        chosen({WEB: OLD}, [BROUGHT], kind=type("Gone", (Denying,), {"error": UnavailableError}))
