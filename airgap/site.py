@@ -186,7 +186,8 @@ class Site:
         keys = self.public_keys()
         owners = list(keys)
         if len(owners) > 1 and self.roots():
-            may_sign = self.root().root.roles["release"].keyids
+            root = self.root().root
+            may_sign = root.roles["release"].keyids - root.revoked.keys()
             owners = [name for name, key in keys.items() if key.keyid in may_sign] or owners
         if len(owners) != 1:
             if not owners:

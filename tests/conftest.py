@@ -1,5 +1,6 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
+import gc
 import itertools
 import shutil
 import signal
@@ -161,6 +162,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
     return (yield)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays until the end: no garbage collection looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @cache

@@ -271,6 +271,8 @@ def _is_system(mount: Mount, disks: frozenset[Device], mounts: Sequence[Mount], 
             continue
         if system == mount or system.device == mount.device:
             return True
+        if not disks:
+            continue  # a share or memory, which no disk of the system is below
         device = Device.find(roots, system.device, system.source)
         if device and device.disks() & disks:
             return True

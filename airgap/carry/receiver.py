@@ -113,7 +113,7 @@ def _check_age(statement: Statement, sha256: str, receiver: Receiver, mark: Mark
             if not accepted:
                 raise _not_accepted(statement)
             return
-        hint = BACK_HINT if accepted else None
+        hint = (EXPIRED_HINT if expired else BACK_HINT) if accepted else None
         is_content = receiver.older is OlderRule.CONTENT and older and not expired
         if is_content and accepted and receiver.needed(statement):
             return
@@ -131,6 +131,10 @@ def _check_age(statement: Statement, sha256: str, receiver: Receiver, mark: Mark
 BACK_HINT = (
     "it was accepted here before: to load it on purpose, with its names, use "
     "`airgap load --back BUNDLE --reason TEXT`; as the base of a newer one, name both in one command"
+)
+EXPIRED_HINT = (
+    "it was accepted here before: `airgap load --back BUNDLE --reason TEXT` loads it on purpose; load a "
+    "newer bundle that needs it afterwards, in a command of its own"
 )
 
 

@@ -12,6 +12,7 @@ from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import closing_file, write_stream
 from airgap.endpoints.archive_tar import EMPTY_HINT, TarFile, TarIndex
 from airgap.endpoints.listing import ListedImage, ListingSource, merged
+from airgap.endpoints.naming import Lookup
 from airgap.endpoints.ports import BlobSink, ExportedImage, ExportSource, FileTarget, PresentImage
 from airgap.endpoints.save_format import DockerImage, OciImage, SavedImage, choose_image, read_images
 from airgap.endpoints.save_stream import Intake, finish_image
@@ -36,7 +37,7 @@ class Archive(ExportSource, ListingSource):
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._known: tuple[tuple[int, ...], TarIndex, list[SavedImage]] | None = None
+        self._known: tuple[tuple[int, ...], TarIndex, Lookup[SavedImage]] | None = None
 
     @property
     def name(self) -> str:
@@ -44,7 +45,7 @@ class Archive(ExportSource, ListingSource):
 
     def list_images(self) -> list[ListedImage]:
         with self._open() as (_, images):
-            return merged(map(_listed, images))
+            return merged(map(_listed, images.images))
 
     def identify(self, reference: ImageReference) -> Digest:
         with self._open() as (_, images):
@@ -55,22 +56,24 @@ class Archive(ExportSource, ListingSource):
     ) -> list[ExportedImage]:
         with self._open() as (files, images):
             chosen = [self._choose(images, reference) for reference in references]
-            intake = Intake(sink, repack=not any(isinstance(image, OciImage) for image in images))
+            intake = Intake(sink, repack=not any(isinstance(image, OciImage) for image in images.images))
             for name, data in files.iter_files(_needed(chosen), advance):
                 intake.store(name, files.sizes[name], data)
             return [finish_image(*pair, files, intake) for pair in zip(references, chosen, strict=True)]
 
-    def _choose(self, images: Sequence[SavedImage], reference: ImageReference) -> SavedImage:
+    def _choose(self, images: Lookup[SavedImage], reference: ImageReference) -> SavedImage:
         try:
             return choose_image(images, reference)
         except NotFoundError as error:
-            names = sorted({str(name) for image in images for name in image.names or (image.image_id,)})
+            names = sorted(
+                {str(name) for image in images.images for name in image.names or (image.image_id,)}
+            )
             raise NotFoundError(
                 error.what, subject=f"{self._path}: {reference}", hint=f"it contains {', '.join(names[:10])}"
             ) from error
 
     @contextmanager
-    def _open(self) -> Iterator[tuple[TarFile, list[SavedImage]]]:
+    def _open(self) -> Iterator[tuple[TarFile, Lookup[SavedImage]]]:
         try:
             fd = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError as error:
@@ -83,14 +86,14 @@ class Archive(ExportSource, ListingSource):
                 raise EndpointError("cannot read archive", subject=self._path, got="not a regular file")
             yield self._listed(fd, state)
 
-    def _listed(self, fd: int, state: os.stat_result) -> tuple[TarFile, list[SavedImage]]:
+    def _listed(self, fd: int, state: os.stat_result) -> tuple[TarFile, Lookup[SavedImage]]:
         """Return the file and its images; read again only if the file has changed."""
         identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
         with self._lock:
             if self._known is not None and self._known[0] == identity:
                 return TarFile(fd, self._path, self._known[1]), self._known[2]
             files = TarFile(fd, self._path)
-            images = self._read(files)
+            images = Lookup(self._read(files))
             self._known = (identity, files.index, images)
             return files, images
 

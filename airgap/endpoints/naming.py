@@ -6,10 +6,10 @@ and skopeo write a whole name or a tag as the latter, whichever they were given.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from airgap.errors import AmbiguousError, FormatError
 from airgap.oci.digest import Digest
@@ -158,46 +158,63 @@ def is_whole_name(text: str) -> bool:
     return any(mark in name for mark in "/:") and not name.startswith(_IDS)
 
 
-def by_digest(images: Iterable[N], digest: Digest | None) -> list[N]:
-    """Return the images with this digest."""
-    return [image for image in images if digest in image.ids]
+class Lookup(Generic[N]):
+    """Finds images by digest, by name and by tag; made once for a list of images."""
+
+    def __init__(self, images: Sequence[N]) -> None:
+        self.images = images
+        self._by_digest: dict[Digest, list[N]] = {}
+        self._by_name: dict[ImageReference, list[N]] = {}
+        self._by_tag: dict[str, list[N]] = {}
+        for image in images:
+            for digest in image.ids:
+                self._by_digest.setdefault(digest, []).append(image)
+            for name in {name.normal for name in image.names}:
+                self._by_name.setdefault(name, []).append(image)
+            if image.tag is not None:
+                self._by_tag.setdefault(image.tag, []).append(image)
+
+    def by_digest(self, digest: Digest | None) -> list[N]:
+        """Return the images with this digest."""
+        return [] if digest is None else self._by_digest.get(digest, [])
+
+    def by_name(self, reference: ImageReference) -> list[N]:
+        """Return the images with the whole name of `reference`, ignoring its digest."""
+        return [] if reference.tag is None else self._by_name.get(reference.normal, [])
+
+    def by_tag(self, reference: ImageReference) -> list[N]:
+        """Return the image whose only name is the tag of `reference`, if there is exactly one."""
+        tagged = self._by_tag.get(reference.tag or "", [])
+        return tagged if len(tagged) == 1 else []
+
+    def matching(self, reference: ImageReference) -> list[N]:
+        """Return the images that match `reference`: by digest first, then by name, then by tag alone."""
+        if reference.digest is not None:
+            return self.by_digest(reference.digest)
+        return self.by_name(reference) or self.by_tag(reference)
 
 
-def by_name(images: Iterable[N], reference: ImageReference) -> list[N]:
-    """Return the images with the whole name of `reference`, ignoring its digest."""
-    if reference.tag is None:
-        return []
-    wanted = reference.normal
-    return [image for image in images if any(name.normal == wanted for name in image.names)]
-
-
-def by_tag(images: Iterable[N], reference: ImageReference) -> list[N]:
-    """Return the image whose only name is the tag of `reference`, if there is exactly one."""
-    tagged = [image for image in images if image.tag is not None and image.tag == reference.tag]
-    return tagged if len(tagged) == 1 else []
-
-
-def matching(images: Iterable[N], reference: ImageReference) -> list[N]:
-    """Return the images that match `reference`: by digest first, then by name, then by tag alone."""
-    images = list(images)
-    if reference.digest is not None:
-        return by_digest(images, reference.digest)
-    return by_name(images, reference) or by_tag(images, reference)
-
-
-def with_entry(raw: bytes, where: str, reference: ImageReference, descriptor: Descriptor) -> bytes:
-    """Return `raw` with `descriptor` as the one entry of that name, and all others unchanged.
+def with_entries(raw: bytes, where: str, named: Mapping[ImageReference, Descriptor]) -> bytes:
+    """Return `raw` with each descriptor as the one entry of its name, and all others unchanged.
 
     A reference without a tag gets an entry named by its digest, unless there is one of that digest. Raises
     `FormatError` if the result could not be read again, for example for too many entries.
     """
     entries = index_entries(raw, where)
-    if reference.tag is None and any(entry.descriptor.digest == descriptor.digest for entry in entries):
+    present = {entry.descriptor.digest for entry in entries}
+    new = {
+        reference.normal if reference.tag else descriptor.digest: _entry_json(reference, descriptor)
+        for reference, descriptor in named.items()
+        if reference.tag or descriptor.digest not in present
+    }
+    if not new:
         return raw
     index = parse_object(raw, where)
     kept = zip(index["manifests"], entries, strict=True)
-    index["manifests"] = [value for value, entry in kept if not by_name([entry], reference)]
-    index["manifests"].append(_entry_json(reference, descriptor))
+    index["manifests"] = [
+        value for value, entry in kept if not any(name.tag and name.normal in new for name in entry.names)
+    ]
+    index["manifests"] += new.values()
     changed = dump(index)
     index_entries(changed, where)
     return changed
@@ -207,7 +224,9 @@ def without_entry(raw: bytes, where: str, reference: ImageReference) -> bytes:
     """Return `raw` without the entries of that name, and all others unchanged."""
     index, entries = parse_object(raw, where), index_entries(raw, where)
     kept = zip(index["manifests"], entries, strict=True)
-    index["manifests"] = [value for value, entry in kept if not by_name([entry], reference)]
+    index["manifests"] = [
+        value for value, entry in kept if not any(name.normal == reference.normal for name in entry.names)
+    ]
     return dump(index)
 
 

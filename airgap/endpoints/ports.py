@@ -205,6 +205,10 @@ class ContentTarget(_Target):
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """Point the name of `reference` at the document: the commit point of one image."""
 
+    def naming(self) -> AbstractContextManager[None]:
+        """Return a context in which `tag` may wait for its end. Raises what `tag` raises."""
+        return contextlib.nullcontext()
+
 
 class RegistryTarget(ContentTarget):
     """A content target with repositories, which can share blobs, and with lists of referrers: a registry."""

@@ -6,12 +6,12 @@ Each program reads the one it prefers, so an archive with both must name the sam
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from airgap.bundle.tar_entries import TarEntry
-from airgap.endpoints.naming import IndexEntry, index_entries, matching, usable_names
+from airgap.endpoints.naming import IndexEntry, Lookup, index_entries, usable_names
 from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
@@ -161,12 +161,12 @@ def read_images(files: ArchiveFiles, *, docker: bool | None = None) -> list[Save
     return list(wanted)
 
 
-def choose_image(images: Iterable[SavedImage], reference: ImageReference) -> SavedImage:
+def choose_image(images: Lookup[SavedImage], reference: ImageReference) -> SavedImage:
     """Return the image that `reference` means; its digest (an image ID) takes precedence over its name.
 
     Raises `NotFoundError`, and `AmbiguousError` if several images have the name.
     """
-    by_id = {image.image_id: image for image in matching(images, reference)}
+    by_id = {image.image_id: image for image in images.matching(reference)}
     if not by_id:
         raise NotFoundError("no such image in the archive", subject=reference)
     if len(by_id) > 1:

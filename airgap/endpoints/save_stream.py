@@ -11,6 +11,7 @@ from enum import Enum, auto
 
 from airgap.bundle.compression import GunzipWitness, GzipReader
 from airgap.bundle.tar_entries import read_entries
+from airgap.endpoints.naming import Lookup
 from airgap.endpoints.ports import BlobSink, ExportedImage
 from airgap.endpoints.save_format import (
     DockerImage,
@@ -157,7 +158,7 @@ def export_archive(
         files.add(entry)
         if entry.kind == "file":
             files.take(entry.name, entry.size, data)
-    images = read_images(files, docker=repack)
+    images = Lookup(read_images(files, docker=repack))
     return [finish_image(reference, choose_image(images, reference), files, intake) for reference in wanted]
 
 

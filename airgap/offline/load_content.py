@@ -8,7 +8,7 @@ follow its last blob.
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airgap.carry.verify_small_files import VerifiedImage
@@ -108,14 +108,15 @@ class ContentLoader:
         """
         if isinstance(self.target, RegistryTarget):
             todo = sorted(todo, key=lambda result: -max(_sizes(result), default=0))
-        todo = sorted(todo, key=lambda result: _rank(result.image, todo))
+        by_digest = {result.image.record.digest: result.image for result in todo}
+        todo = sorted(todo, key=lambda result: _rank(result.image, by_digest))
         self.unnamed.extend(_Waiting(result, set(result.image.graph.blobs)) for result in todo)
         try:
             run_all(lambda item: self._send_blob(*item, advance), _by_blob(self.unnamed), self.loading.jobs)
         except BaseException:  # only the main thread receives Ctrl-C
             self.stopped.set()
             raise
-        self._give_names()  # of images without blobs
+        self._give_names()  # in a layout of all images, in a registry of those without blobs
 
     def _send_blob(self, blob: Descriptor, needed_by: "Sequence[_Waiting]", advance: Advance) -> None:
         """Send one blob for all images that need it. An error is recorded only for the image it affects."""
@@ -134,16 +135,23 @@ class ContentLoader:
             advance(blob.size)
         for waiting in needed_by:
             waiting.untried.discard(blob.digest)
-        if not all(waiting.untried for waiting in needed_by):
+        if isinstance(self.target, RegistryTarget) and not all(waiting.untried for waiting in needed_by):
             self._give_names()
 
     def _give_names(self) -> None:
         """Give the next images their names, if all of their blobs were tried. The name of a failed image
         stays as it was.
         """
+        named: list[LoadedImage] = []
         with self.naming:
-            while self.unnamed and not self.unnamed[0].untried and not self.stopped.is_set():
-                self._finish(self.unnamed.popleft().result)
+            try:
+                with self.target.naming():
+                    while self.unnamed and not self.unnamed[0].untried and not self.stopped.is_set():
+                        named.append(self.unnamed.popleft().result)
+                        self._finish(named[-1])
+            except AirgapError as error:
+                for result in named:
+                    self._fail(result, result.error or error)
 
     def _finish(self, result: LoadedImage) -> None:
         try:
@@ -151,9 +159,12 @@ class ContentLoader:
                 raise result.error
             result.after = DocumentLoader(self.target, self.loading.progress).load(result)
         except AirgapError as error:
-            result.verdict, result.error = FAILED, error
-            with contextlib.suppress(EndpointError):
-                result.after = self.target.find(result.image.name)
+            self._fail(result, error)
+
+    def _fail(self, result: LoadedImage, error: AirgapError) -> None:
+        result.verdict, result.error = FAILED, error
+        with contextlib.suppress(EndpointError):
+            result.after = self.target.find(result.image.name)
 
     def now(self, result: LoadedImage, wanted: Digest) -> Digest | None:
         image, loaded = result.image, result.verdict == LOADED
@@ -228,11 +239,10 @@ def _by_blob(images: Iterable[_Waiting]) -> list[tuple[Descriptor, list[_Waiting
     return list(by_blob.values())
 
 
-def _rank(image: VerifiedImage, todo: Sequence[LoadedImage]) -> int:
+def _rank(image: VerifiedImage, by_digest: Mapping[Digest, VerifiedImage]) -> int:
     """Return 0 for an image that does not refer to another one, 1 for its referrers, and so on. An image
     refers to another one by its subject or by a cosign tag.
     """
-    by_digest = {result.image.record.digest: result.image for result in todo}
     seen: set[Digest] = set()
     while image.record.digest not in seen:
         seen.add(image.record.digest)

@@ -1,6 +1,6 @@
 """Finds the images of an archive or layout that an item of a manifest names, and those that it leaves out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from airgap.endpoints.listing import ListedImage
@@ -71,22 +71,40 @@ def _named(entry: ImageEntry, image: ListedImage) -> list[Pick]:
     return [Pick(image, name, None) for name in image.names]
 
 
-def attached_to(image: ListedImage, listed: Sequence[ListedImage]) -> list[tuple[ListedImage, str | None]]:
-    """Return the images that refer to an image or to its manifests, by `subject` or by a cosign tag. The tag
-    is returned too.
-    """
-    attached: dict[Digest, tuple[ListedImage, str | None]] = {}
-    subjects = image.contents
-    for _ in range(MAX_ATTACHED_DEPTH):
-        tags = {tag for digest in subjects for tag in cosign_tags(digest)}
-        fresh = [
-            (other, other.tag if other.tag in tags else None)
-            for other in listed
-            if other.digest not in attached and (other.subject in subjects or other.tag in tags)
-        ]
-        attached |= {other.digest: (other, tag) for other, tag in fresh}
-        subjects = frozenset(other.digest for other, _ in fresh)
-    return list(attached.values())
+class Attached:
+    """Finds what is attached to an image, among the images of one archive or layout."""
+
+    def __init__(self, listed: Sequence[ListedImage]) -> None:
+        self._images = {image.digest: image for image in listed}
+        self._order = {digest: number for number, digest in enumerate(self._images)}
+        self._by_subject: dict[Digest, list[ListedImage]] = {}
+        self._by_tag: dict[str, list[ListedImage]] = {}
+        for image in listed:
+            if image.subject is not None:
+                self._by_subject.setdefault(image.subject, []).append(image)
+            if image.tag is not None:
+                self._by_tag.setdefault(image.tag, []).append(image)
+
+    def images(self, digests: Iterable[Digest | None]) -> list[ListedImage]:
+        """Return the images that have one of these digests; None is ignored."""
+        return [image for digest in digests if digest and (image := self._images.get(digest))]
+
+    def to(self, image: ListedImage) -> list[tuple[ListedImage, str | None]]:
+        """Return the images that refer to an image or to its manifests, by `subject` or by a cosign tag, in
+        the order of the archive or layout at each depth. The tag is returned too.
+        """
+        attached: dict[Digest, tuple[ListedImage, str | None]] = {}
+        subjects = image.contents
+        for _ in range(MAX_ATTACHED_DEPTH):
+            fresh: dict[Digest, tuple[ListedImage, str | None]] = {}
+            for digest in subjects:
+                for tag in cosign_tags(digest):
+                    fresh |= {other.digest: (other, tag) for other in self._by_tag.get(tag, ())}
+                for other in self._by_subject.get(digest, ()):
+                    fresh.setdefault(other.digest, (other, None))
+            subjects = frozenset(fresh.keys() - attached.keys())
+            attached |= {digest: fresh[digest] for digest in sorted(subjects, key=self._order.__getitem__)}
+        return list(attached.values())
 
 
 def why_left_out(image: ListedImage) -> str:

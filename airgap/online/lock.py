@@ -1,9 +1,9 @@
 """Resolves each tag in a manifest to its current digest."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from airgap.endpoints.listing import ListedImage, ListingSource
+from airgap.endpoints.listing import ListingSource
 from airgap.endpoints.ports import ContentSource, ExportSource, Source
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
 from airgap.manifest import (
@@ -20,7 +20,7 @@ from airgap.oci.documents import INDEX_TYPES
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
-from airgap.online.listed import attached_to, hint_for, pick, why_left_out
+from airgap.online.listed import Attached, hint_for, pick, why_left_out
 from airgap.online.plan import METADATA_JOBS, DocumentCache, Failures, MetadataReader, OpenSource, sort_out
 from airgap.online.platforms import choose_held, choose_platforms, default_platform, has_of
 from airgap.online.referrers import with_attached
@@ -105,9 +105,10 @@ class _Resolver:
     def resolve(self, entry: ImageEntry) -> _Resolved:
         source = self.open_source(entry.source, entry.reference, entry.archive)
         listed = source.list_images() if isinstance(source, ListingSource) and entry.archive else None
+        attached = None if listed is None else Attached(listed)
         if entry.reference is not None:
             try:
-                return _Resolved(self._lock(entry, entry.reference, source, listed))
+                return _Resolved(self._lock(entry, entry.reference, source, attached))
             except NotFoundError as error:
                 error.hint = hint_for(entry.reference, listed or []) or error.hint
                 raise
@@ -116,7 +117,7 @@ class _Resolver:
         found = _Resolved()
         for picked in pick(entry, source.name, listed):
             own = replace(entry, rename=picked.rename, digest=None)
-            found.images += self._lock(own, picked.reference, source, listed)
+            found.images += self._lock(own, picked.reference, source, attached)
         if entry.digest is None:
             locked = {digest for image in found.images for digest in _digests(image)}
             taken = {digest for image in listed if image.digest in locked for digest in image.contents}
@@ -132,15 +133,15 @@ class _Resolver:
         entry: ImageEntry,
         reference: ImageReference,
         source: Source,
-        listed: Sequence[ListedImage] | None,
+        attached: Attached | None,
     ) -> list[LockedImage]:
         """Return one image, followed by its attachments."""
         if isinstance(source, ExportSource):
             locked = self._lock_export(entry, reference, source)
         else:
             locked = self._lock_content(entry, reference, source)
-        if listed is not None:
-            return [locked, *_attachments(locked, source, listed)]
+        if attached is not None:
+            return [locked, *_attachments(locked, source, attached)]
         if not isinstance(source, ExportSource):
             return with_attached(locked, source, self.documents)
         if locked.attachments is AttachmentChoice.REQUIRED:
@@ -183,13 +184,13 @@ class _Resolver:
         )
 
 
-def _attachments(locked: LockedImage, source: Source, listed: Sequence[ListedImage]) -> list[LockedImage]:
+def _attachments(locked: LockedImage, source: Source, attached: Attached) -> list[LockedImage]:
     """Return the attachments of an image in the same archive or layout, as images of their own."""
     if locked.attachments is AttachmentChoice.NONE:
         return []
-    own = [image for image in listed if image.digest in _digests(locked)]
+    own = attached.images(_digests(locked))
     attachments = []
-    for about, image, tag in ((parent, *pair) for parent in own for pair in attached_to(parent, listed)):
+    for about, image, tag in ((parent, *pair) for parent in own for pair in attached.to(parent)):
         reference = replace(locked.reference, tag=tag, digest=image.digest)
         resolved = None if isinstance(source, ExportSource) else source.resolve(reference)
         image_id = image.digest if resolved is None else None

@@ -23,16 +23,25 @@ def images_of(serial: int) -> dict[str, Image]:
     return {"app": simple_image(f"app{serial}"), **kept}
 
 
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `sticks` fills once, and copies for each test."""
+    return tmp_path_factory.mktemp("packed") / "gap"
+
+
 @pytest.fixture
-def sticks(gap: Gap) -> list[Path]:
+def sticks(gap: Gap, packed: Path) -> list[Path]:
     """A full bundle and three deltas, each on the one before; all were loaded into `oci:first`."""
-    made = []
-    for serial in range(1, 5):
+    made = [gap.stick / f"stack-{serial:04d}" for serial in range(1, 5)]
+    if packed.exists():
+        shutil.copytree(packed, gap.folder, dirs_exist_ok=True)
+        return made
+    for serial, bundle in enumerate(made, 1):
         path = gap.layout(**images_of(serial))
         since = ("--since", serial - 1) if serial > 1 else ()
         gap.online("pack", path, "--to", gap.stick, *since)
-        made.append(gap.stick / f"stack-{serial:04d}")
-        gap.offline("load", made[-1], "--to", f"oci:{gap.folder / 'first'}")
+        gap.offline("load", bundle, "--to", f"oci:{gap.folder / 'first'}")
+    shutil.copytree(gap.folder, packed)
     return made
 
 

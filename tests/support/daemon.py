@@ -62,7 +62,7 @@ class Daemon:
         self.saved: list[bytes] = []
         self.cut_save = False
         self.load_answer = b'{"stream":"Loaded image: x\\n"}\r\n'
-        self.received = b""
+        self.received = bytearray()
         self.received_all = threading.Event()
         self.die_after: int | None = None
         """In the middle of a load, when so many bytes have come, the connection ends without an answer."""

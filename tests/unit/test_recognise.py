@@ -2,6 +2,7 @@
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -162,9 +163,7 @@ class TestHostile:
 
     @given(st.binary(max_size=700) | st.text(max_size=300).map(str.encode))
     def test_every_file_is_given_a_kind(self, raw: bytes):
-        path = Path(f"/dev/shm/airgap-recognise-{os.getpid()}")
-        path.write_bytes(raw)
-        try:
-            assert isinstance(recognise(path), RecognisedPath)
-        finally:
-            path.unlink()
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(raw)
+            file.flush()
+            assert isinstance(recognise(Path(file.name)), RecognisedPath)

@@ -14,11 +14,9 @@ from airgap.endpoints.listing import ListedImage, ListingSource, merged
 from airgap.endpoints.naming import (
     EMPTY_INDEX,
     IndexEntry,
-    by_digest,
-    by_name,
+    Lookup,
     index_entries,
-    matching,
-    with_entry,
+    with_entries,
     without_entry,
 )
 from airgap.endpoints.ports import ContentTarget, NamedSource, PresentImage
@@ -59,6 +57,8 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         self._where = f"{folder}/{_INDEX}"
         self._preparing = threading.Lock()
         self._prepared = False
+        self._known: tuple[tuple[int, ...], Lookup[IndexEntry]] | None = None
+        self._held_back: dict[ImageReference, Descriptor] | None = None
 
     @property
     def name(self) -> str:
@@ -66,7 +66,7 @@ class Layout(NamedSource, ListingSource, ContentTarget):
 
     def names(self) -> list[ImageReference]:
         """Return the full name of every image that has one, in the order of `index.json`, each once."""
-        return list(dict.fromkeys(name for entry in self._entries() for name in entry.names))
+        return list(dict.fromkeys(name for entry in self._entries().images for name in entry.names))
 
     def present(self) -> Iterator[PresentImage]:
         for image in self.list_images():
@@ -77,7 +77,7 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         """Return all entries of `index.json`, and those of the referrer lists in it. A document that cannot
         be read is ignored here; reading that image raises the error.
         """
-        return merged(map(self._listed, self._searched()))
+        return merged(map(self._listed, self._searched().images))
 
     def _listed(self, entry: IndexEntry) -> ListedImage:
         own = entry.descriptor.digest
@@ -91,17 +91,21 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         named = (entry.names, entry.tag, entry.problem)
         return ListedImage(own, *named, entry.ids, frozenset(contents), subject)
 
-    def _searched(self) -> tuple[IndexEntry, ...]:
+    def _searched(self) -> Lookup[IndexEntry]:
         """Return the entries, and those of each referrer list, which has its own tag (OCI distribution-spec
         1.1, "Referrers Tag Schema").
         """
-        entries = list(self._entries())
-        for entry in (entry for entry in entries[:] if is_fallback_tag(entry.tag)):
+        known = self._entries()
+        lists = [entry for entry in known.images if is_fallback_tag(entry.tag)]
+        if not lists:
+            return known
+        entries = list(known.images)
+        for entry in lists:
             with contextlib.suppress(EndpointError, FormatError, IntegrityError):
                 document = self._document(entry.descriptor)
                 if isinstance(document, ImageIndex):
                     entries += [IndexEntry(child) for child in document.manifests]
-        return tuple(entries)
+        return Lookup(entries)
 
     def _document(self, descriptor: Descriptor) -> ImageManifest | ImageIndex:
         where = f"{self._folder.path}: {descriptor.digest}"
@@ -115,7 +119,7 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         """Return the entry of `index.json` with this digest; without one, the entry of this name, otherwise
         the only one named just by the tag. Nested indexes are not searched.
         """
-        descriptor = _one(matching(self._searched(), reference), reference)
+        descriptor = _one(self._searched().matching(reference), reference)
         if descriptor is None:
             raise NotFoundError(f"no such image in {self.name}", subject=reference)
         return descriptor
@@ -144,7 +148,7 @@ class Layout(NamedSource, ListingSource, ContentTarget):
             entries = self._entries()
         except NotFoundError:
             return None
-        same = by_name(entries, reference) if reference.tag else by_digest(entries, reference.digest)
+        same = entries.by_name(reference) if reference.tag else entries.by_digest(reference.digest)
         descriptor = _one(same, reference)
         return None if descriptor is None else descriptor.digest
 
@@ -179,12 +183,31 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         """
         if not self.holds(reference, descriptor):
             self.put_document(reference, descriptor, raw)
+        if self._held_back is not None:
+            self._held_back[reference] = descriptor
+        else:
+            self._name({reference: descriptor})
+
+    @contextlib.contextmanager
+    def naming(self) -> Iterator[None]:
+        """Write `index.json` once, at the end: it has all names, so writing it for each name would take time
+        that grows with the square of their number.
+        """
+        self._held_back = {}
+        try:
+            yield
+            named = self._held_back
+        finally:
+            self._held_back = None
+        if named:
+            self._name(named)
+
+    def _name(self, named: dict[ImageReference, Descriptor]) -> None:
         self._prepare()
         self._folder.sync()
         with self._folder.locked():
             index = self._folder.read(_INDEX)
-            changed = with_entry(index, self._where, reference, descriptor)
-            self._folder.write_document(_INDEX, changed)
+            self._folder.write_document(_INDEX, with_entries(index, self._where, named))
 
     def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
         """Remove the entries of that name in `index.json`. The content stays."""
@@ -196,11 +219,15 @@ class Layout(NamedSource, ListingSource, ContentTarget):
         """Remove the unfinished blobs of processes that were killed."""
         self._folder.sweep()
 
-    def _entries(self) -> tuple[IndexEntry, ...]:
+    def _entries(self) -> Lookup[IndexEntry]:
+        """Return the entries of `index.json`; it is read again only if it has changed."""
         if self._single_entry is not None:
-            return (self._single_entry,)
+            return Lookup((self._single_entry,))
         self._folder.check()
-        return index_entries(self._folder.read(_INDEX), self._where)
+        identity = self._folder.identity(_INDEX)
+        if self._known is None or self._known[0] != identity:
+            self._known = identity, Lookup(index_entries(self._folder.read(_INDEX), self._where))
+        return self._known[1]
 
     @cached_property
     def _single_entry(self) -> IndexEntry | None:

@@ -92,6 +92,13 @@ class LayoutFolder:
                 )
             return read_up_to(stream, stream.size)
 
+    def identity(self, name: str) -> tuple[int, ...]:
+        """Return numbers that change when the file is replaced or written."""
+        where = self.path / name
+        with _disk_errors("cannot read", where), self._parent(name) as (folder, leaf):
+            state = os.stat(leaf, dir_fd=folder, follow_symlinks=False)
+        return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
     def write_blob(self, name: str, write: Callable[[int], None]) -> None:
         """Let `write` fill a file descriptor; afterwards the file is complete and durable, or absent."""
         where = self.path / name

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.layout import Layout
+from airgap.endpoints.layout.folder import LayoutFolder
 from airgap.errors import (
     AirgapError,
     EndpointError,
@@ -273,6 +274,42 @@ def test_threads_do_not_lose_each_others_names(tmp_path: Path):
     for thread in threads:
         thread.join()
     assert sorted(layouts[0].names()) == sorted(references)
+
+
+class TestNaming:
+    def test_all_names_are_given_in_one_write(self, folder, monkeypatch):
+        written = []
+        write = LayoutFolder.write_document
+        monkeypatch.setattr(
+            LayoutFolder, "write_document", lambda *args: (written.append(args[1]), write(*args))
+        )
+        layout, names = Layout(folder), [ImageReference.parse(f"acme/api:{i}") for i in range(3)]
+        with layout.naming():
+            for name in names:
+                layout.tag(name, OTHER.descriptor, OTHER.raw)
+            assert [layout.find(name) for name in names] == [None] * 3
+        assert written == ["index.json"]
+        assert [layout.find(name) for name in names] == [OTHER.descriptor.digest] * 3
+
+    def test_nothing_is_named_after_an_error(self, folder):
+        layout, before = Layout(folder), files_below(folder)
+
+        def interrupted() -> None:
+            with layout.naming():
+                layout.tag(API, IMAGE.descriptor, IMAGE.raw)
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert files_below(folder) == before
+
+    def test_another_program_changes_the_index(self, folder):
+        layout = Layout(folder)
+        assert layout.find(API) == IMAGE.descriptor.digest
+        index = json.loads((folder / "index.json").read_bytes())
+        index["manifests"] = []
+        (folder / "index.json").write_text(json.dumps(index))
+        assert layout.find(API) is None
 
 
 class TestSweep:

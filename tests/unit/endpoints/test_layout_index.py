@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap.endpoints.layout import Layout
-from airgap.endpoints.naming import EMPTY_INDEX, by_name, by_tag, index_entries, with_entry
+from airgap.endpoints.naming import EMPTY_INDEX, Lookup, index_entries, with_entries
 from airgap.errors import (
     AirgapError,
     AmbiguousError,
@@ -152,13 +152,13 @@ def test_an_image_is_found_only_by_what_its_annotations_say(entries, data: st.Da
     raw = [entry(image, **{REF_NAME: ref, CONTAINERD_NAME: name}) for ref, name, image in entries]
     try:
         reference = ImageReference.parse(wanted)
-        found = index_entries(index_of(*raw), "index.json")
+        found = Lookup(index_entries(index_of(*raw), "index.json"))
     except FormatError:
         return
     images = {
         i.descriptor.digest for ref, name, i in entries if says(ref, reference) or says(name, reference)
     }
-    for image in (*by_name(found, reference), *by_tag(found, reference)):
+    for image in (*found.by_name(reference), *found.by_tag(reference)):
         assert image.descriptor.digest in images
 
 
@@ -169,7 +169,7 @@ def test_each_name_means_what_was_tagged_last(names: list[str]):
     for i, name in enumerate(names):
         image = (IMAGE, OTHER)[i % 2]
         reference = ImageReference.parse(name)
-        raw = with_entry(raw, "index.json", reference, image.descriptor)
+        raw = with_entries(raw, "index.json", {reference: image.descriptor})
         if reference.tag:
             last[reference] = image.descriptor.digest
     entries = index_entries(raw, "index.json")

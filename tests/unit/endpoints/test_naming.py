@@ -2,7 +2,7 @@
 
 import pytest
 
-from airgap.endpoints.naming import IndexEntry, by_tag, index_entries, usable_names
+from airgap.endpoints.naming import IndexEntry, Lookup, index_entries, usable_names
 from airgap.errors import AmbiguousError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, OCI_MANIFEST, REF_NAME, Descriptor
@@ -99,8 +99,8 @@ def test_a_tag_that_two_have_means_neither() -> None:
     class Image:
         names, tag, ids = (), "1", frozenset({DIGEST})
 
-    assert len(by_tag([Image()], ImageReference.parse("x:1"))) == 1
-    assert by_tag([Image(), Image()], ImageReference.parse("x:1")) == []
+    assert len(Lookup([Image()]).by_tag(ImageReference.parse("x:1"))) == 1
+    assert Lookup([Image(), Image()]).by_tag(ImageReference.parse("x:1")) == []
 
 
 def test_repo_tags_keep_what_can_be_used() -> None:

@@ -142,7 +142,8 @@ class TestContent:
         target = MemoryContent()
         go(bundle, target, jobs=1)
         last = len(target.log) - target.log[::-1].index("blob") - 1
-        assert target.log[last + 1 :] == ["document"] * 4 + [f"tag {MULTI}"]
+        named = ["document", f"tag {ONE}", "document", f"tag {TWO}", *["document"] * 4, f"tag {MULTI}"]
+        assert target.log[last + 1 :] == named
         assert all(
             target.contents[digest] == raw
             for image in IMAGES.values()

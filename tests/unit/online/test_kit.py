@@ -28,7 +28,7 @@ from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
 from airgap.trust.keys import SigningKey
 from airgap.trust.root import Role, RootKey, SignedRoot
 from tests.support.kits import NOW, here, make_site, write_stand_in, write_stand_ins
-from tests.unit.online.support import Notes
+from tests.unit.online.support import Notes, with_free_space
 
 pytestmark = pytest.mark.usefixtures("pip_once")
 
@@ -324,6 +324,7 @@ class TestMedium:
 
     def test_the_medium_is_named_first(self, bench, monkeypatch):
         monkeypatch.setattr(Medium, "is_carried", True)
+        with_free_space(monkeypatch, lambda: 1 << 40)  # other processes use the disk, too
         made = bench.make(read_back=False)
         assert bench.notes.notes[-1] == f"writing to {made.proof.media[0].describe()}"
         assert (made.proof.read_back, bench.ended()["read_back"]) == ("skipped", "skipped")
