@@ -140,8 +140,11 @@ class Containerd(StagingTarget):
     def remove_name(self, reference: ImageReference, digest: Digest) -> None:
         """See `_Target`. Kubernetes knows an image by several names, so containers of each are looked for."""
         names = {name for name, other, _ in self._rows("ls") if other == digest} | {str(reference)}
-        rows = (line.split() for line in self._ctr.run("containers", "ls").splitlines()[1:])
-        if any(len(row) > 1 and row[1] in names for row in rows):
+        head, *lines = self._ctr.run("containers", "ls").splitlines() or [""]
+        rows = [line.split() for line in lines]
+        if not head.startswith("CONTAINER ") or any(len(row) < 2 for row in rows):
+            raise EndpointError("unreadable answer", subject=self.name, want="a table of containers")
+        if any(row[1] in names for row in rows):
             raise EndpointError("a container uses the image", subject=reference, got=digest)
         self.untag(reference)
 
