@@ -304,6 +304,8 @@ def _against_root(receipt: Receipt, evidence: Evidence) -> Iterator[str]:
         yield f"it was verified with trust root {receipt.root_version}; the newest here is {newest}"
     if root is None:
         return
+    if (recall := root.recall_of(receipt.statement_sha256)) is not None:
+        yield f"{statement.title} was verified with {root.name}, which recalls it: {recall.reason}"
     threshold = root.roles["release"].threshold
     if receipt.threshold != threshold:
         yield f"the threshold of {root.name} is {threshold}, not {receipt.threshold}"

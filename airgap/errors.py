@@ -19,6 +19,7 @@
     │   ├ UnknownKeyError
     │   ├ SignatureMismatchError
     │   ├ ThresholdError
+    │   ├ RecalledError             a bundle that the trust root recalls
     │   └ KeyFileError
     │       └ WrongPassphraseError
     ├ RollbackError            14   an older, replayed or forked bundle
@@ -261,6 +262,10 @@ class SignatureMismatchError(TrustError):
 
 class ThresholdError(TrustError):
     """Some signatures are valid, but fewer than the trust root requires."""
+
+
+class RecalledError(TrustError):
+    """The trust root recalls the bundle: its signatures are valid, but it must not be used any more."""
 
 
 class KeyFileError(TrustError):

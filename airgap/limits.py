@@ -218,6 +218,9 @@ MAX_OWNER_CHARACTERS = 128
 """The name of a key's owner."""
 MAX_ROOT_STEPS = 1024
 """Versions of the trust root in one walk; the next walk continues from there."""
+MAX_RECALLS = 256
+"""Recalls of one trust root, which are never dropped: one a month for twenty years. With the longest reasons,
+they are 2 MiB of the 4 MiB of a root."""
 MAX_EPOCH_RISE = 1_000
 """How far one version of the trust root may raise the epoch, so that a mistake cannot use up the numbers."""
 MAX_COSIGN_MATERIAL_BYTES = 256 << 10

@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer
@@ -59,15 +61,15 @@ def test_help_imports_little_of_the_standard_library(imported_by_help):
 
 
 def _commands() -> dict[str, str]:
-    top = typer.main.get_command(app)
-    found = {}
-    for name, command in top.commands.items():
-        below = getattr(command, "commands", None)
-        if below is None:
-            found[name] = command.help
+    return dict(_below(typer.main.get_command(app), ""))
+
+
+def _below(group: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _below(command, f"{prefix}{name} ")
         else:
-            found |= {f"{name} {inner}": part.help for inner, part in below.items()}
-    return found
+            yield f"{prefix}{name}", command.help
 
 
 @pytest.mark.parametrize(("command", "help_text"), _commands().items(), ids=list(_commands()))

@@ -20,6 +20,7 @@ from airgap.errors import (
     ExpiredError,
     IncompleteError,
     MissingContentError,
+    RecalledError,
     SizeMismatchError,
     TrustError,
     UnknownKeyError,
@@ -51,7 +52,7 @@ def place_of(vector: Path) -> tuple[Path, ...]:
 
 
 def test_there_are_vectors():
-    assert {"v1-basic", "v1-volumes"} <= set(NAMES)
+    assert {"v1-basic", "v1-recalled", "v1-volumes"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,13 +141,25 @@ def has_deterministic_ecdsa() -> bool:
 
 
 @pytest.mark.skipif(not has_deterministic_ecdsa(), reason="signatures differ each time")
-@pytest.mark.parametrize("name", [make.BASIC, make.VOLUMES])
+@pytest.mark.parametrize("name", [make.BASIC, make.VOLUMES, make.RECALLED])
 def test_todays_code_writes_the_same_bytes(name):
     made = make.vector(name)
     for file, raw in made.items():
         assert (VECTORS / file).read_bytes() == raw, "python -m tests.vectors.make"
     there = {p.relative_to(VECTORS).as_posix() for p in (VECTORS / name).rglob("*") if p.is_file()}
     assert there == {file for file in made if file.startswith(f"{name}/")}
+
+
+# -- recalls
+
+
+def test_a_bundle_brings_the_recall_of_another_one():
+    with open_bundle(place_of(VECTORS / make.RECALLED)) as folder:
+        (second,) = verify(folder, receiver(make.RECALLED)).newer_roots
+    [recall] = second.root.recalled
+    assert (recall.title, recall.reason) == ("v1-basic-0001", make.REASON)
+    with open_bundle(place_of(VECTORS / make.BASIC)) as folder, pytest.raises(RecalledError, match="TEST-2"):
+        verify(folder, receiver(make.BASIC, root=second))
 
 
 # -- volumes

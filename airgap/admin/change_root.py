@@ -58,12 +58,20 @@ def compare_keyid(key: PublicKey, owner: str, given_keyid: str | None) -> None:
 
 
 def change_root(
-    site: Site, what: str, change: Change, signers: Signers, *, now: datetime, proposal: Path | None
+    site: Site,
+    what: str,
+    change: Change,
+    signers: Signers,
+    *,
+    now: datetime,
+    proposal: Path | None,
+    **details: object,
 ) -> Changed:
     """Make and sign the next version. It is installed when the keys of this site are enough; else it is
-    written to `proposal`, by default `N.root.proposal.json` in the current folder, for others to sign.
+    written to `proposal`, by default `N.root.proposal.json` in the current folder, for others to sign. The
+    ledger's record has `details` too.
     """
-    with site.ledger().attempt("trust-change", change=what) as attempt:
+    with site.ledger().attempt("trust-change", change=what, **details) as attempt:
         old = site.root()
         new = next_version(old.root, change, now)
         attempt.add(root_version=new.version, changes=describe_change(old.root, new))

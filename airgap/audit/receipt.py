@@ -45,6 +45,8 @@ class Verdict(StrEnum):
 
 
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
+CONTENT_ONLY = "content only"
+"""The beginning of the reason of an image that got no name, because a newer bundle has it."""
 PRESENT = frozenset({Verdict.LOADED, Verdict.PLACED, Verdict.THERE})
 """The verdicts of an image that has arrived."""
 

@@ -46,7 +46,8 @@ CLAIM = "claimed_user"
 
 EVENTS = (
     "pack", "sign", "kit", "send", "media-write", "media-verify", "receive", "verify", "load", "receipt",
-    "kit-verify", "serve", "trust-change", "backup", "restore", "alarm", "override", TORN,
+    "kit-verify", "serve", "trust-change", "backup", "restore", "medium", "alarm", "override",
+    TORN,
 )  # fmt: skip
 """The events that commands record, for filters. `media-write` is the event of repack and repair."""
 

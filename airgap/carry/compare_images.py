@@ -1,7 +1,7 @@
 """Compares the images of two manifests, locks or bundles, by their names on the offline side."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def read_images(path: Path, receiver: Callable[[], Receiver]) -> ImageList:
     if kind is PathKind.MANIFEST:
         return _of_manifest(TransferManifest.load(path), path)
     with open_bundle(path) as folder:
-        return _of_bundle(check(folder, receiver()))
+        return _of_bundle(check(folder, replace(receiver(), recalled_too=True)))
 
 
 def compare(before: ImageList, after: ImageList) -> list[ImageChange]:

@@ -95,9 +95,12 @@ def candidates(folder: Path, receiver: Receiver | None) -> list[Candidate]:
 def _remark(bundle: FoundBundle, receiver: Receiver) -> str | None:
     try:
         with open_bundle(bundle.paths, alone=True) as folder:
-            statement = authenticate(folder, receiver).statement
+            found = authenticate(folder, receiver)
     except AirgapError:
         return None
+    statement = found.statement
+    if found.root.recall_of(found.sha256) is not None:
+        return "recalled"
     if statement.destinations and receiver.site not in statement.destinations:
         return f"for {', '.join(statement.destinations)}"
     mark = receiver.mark(statement.stream)

@@ -1,11 +1,12 @@
 """The verifying site, and whether a bundle is for it, now (FORMAT.md §7, step 7)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from airgap.bundle.statement import Statement
+from airgap.carry.recalled import FindLoaded, LoadedName, check_recalled
 from airgap.carry.rollback import check_place, is_older
 from airgap.errors import DestinationError, ExpiredError, RollbackError, TrustError
 from airgap.site import Mark
@@ -25,6 +26,11 @@ def _accepted_none(_: Statement, __: str) -> bool:
 def _needed_always(_: Statement) -> bool:
     """Take every older bundle that was accepted before: a newer one is beside it."""
     return True
+
+
+def _loaded_none(_: str) -> Sequence[LoadedName]:
+    """Know nothing that is loaded: for a reader without memory."""
+    return ()
 
 
 class OlderRule(StrEnum):
@@ -55,6 +61,10 @@ class Receiver:
     """Returns whether this site accepted the very statement, with this SHA-256, before."""
     needed: Callable[[Statement], bool] = _needed_always
     """Returns whether a newer bundle needs content of an older one; asked only for `OlderRule.CONTENT`."""
+    find_loaded: FindLoaded = _loaded_none
+    """Returns what this site loaded of a statement; asked only for a recalled one."""
+    recalled_too: bool = False
+    """Take a recalled bundle: to compare it with another one, never to pass it on."""
     keep: Callable[[SignedRoot], None] = _keep_none
     """Called with each trust root that follows from the installed one, as soon as it is verified."""
 
@@ -79,6 +89,7 @@ def check_receiver(
     statement: Statement, sha256: str, root: TrustRoot, receiver: Receiver, mark: Mark | None
 ) -> None:
     """Do step 7, except revocations, for a statement that is signed under `root`."""
+    check_recalled(statement, sha256, root, receiver.find_loaded)
     check_root_named(statement, root)
     subject = statement.title
     if statement.destinations and receiver.site not in statement.destinations:

@@ -6,15 +6,16 @@
     4  check the signatures over the received bytes                           `authenticate`
     5  check the type of the payload                                          `read_statement`
     6  compare the payload with statement.json, and only then parse it        `read_statement`
-    7  check that the bundle is for this site, now, and not older than what
-       was accepted, and that the signing keys are not revoked                `check_receiver`, `verify`
+    7  check that the bundle is not recalled, is for this site, now, and not
+       older than what was accepted, and that its keys are not revoked        `check_receiver`, `verify`
     8  check that exactly the listed files exist                              `check_files`
     9  check the small files, and that they agree on the images               `SmallFilesCheck.images`
     10 check each blob while it is read                                       `open_blob`, `verify_content`
 
 Everything is checked before it is used, and the first failure ends the verification. No socket is opened.
-`verify` does steps 1 to 9, and `check` does the same without step 7. Step 10 is done where the blobs are
-read: by `CheckedBundle.open_blob` for one blob, and by `verify_content` for all of them.
+`verify` does steps 1 to 9, and `check` does the same without step 7, except that it refuses recalled bundles.
+Step 10 is done where the blobs are read: by `CheckedBundle.open_blob` for one blob, and by `verify_content`
+for all of them.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from pathlib import Path
 from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
 from airgap.bundle.files import Files, SeekableStream, unlisted
 from airgap.bundle.statement import Requirement, Statement
+from airgap.carry.recalled import check_recalled
 from airgap.carry.receiver import Receiver, check_receiver
 from airgap.carry.rollback import left_fork
 from airgap.carry.verify_small_files import SmallFilesCheck, VerifiedImage
@@ -56,8 +58,8 @@ REPAIR_HINT = (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedBundle:
     """A bundle that passed steps 1 to 6, 8 and 9: authentic and complete, except that blobs are not read yet.
-    Step 7 is not done, so it may be for another site, expired, or signed by a revoked key: it may be sent,
-    copied and repaired, but not loaded.
+    Of step 7, only the recall is checked, so it may be for another site, expired, or signed by a revoked key:
+    it may be sent, copied and repaired, but not loaded.
     """
 
     folder: Files
@@ -196,8 +198,11 @@ def read_statement(folder: Files, envelope: Envelope) -> tuple[Statement, str]:
 
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
-    """Do steps 1 to 6, 8 and 9."""
+    """Do steps 1 to 6, 8 and 9. A recalled bundle is refused here too: nobody passes it on."""
     authenticated = authenticate(folder, receiver)
+    if not receiver.recalled_too:
+        statement, sha256 = authenticated.statement, authenticated.sha256
+        check_recalled(statement, sha256, authenticated.root, receiver.find_loaded)
     return _check(folder, authenticated, authenticated.verdict)
 
 

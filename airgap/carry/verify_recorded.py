@@ -21,6 +21,7 @@ from airgap.audit.record import NOTE
 from airgap.bundle.files import Files
 from airgap.bundle.volumes import BundleLocation, open_bundle, paths_of
 from airgap.carry.accepted_bundles import AcceptedBundles
+from airgap.carry.recalled import LoadedName, check_recalled, loaded_names, own_receipts
 from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.rollback import check_place
 from airgap.carry.verify import (
@@ -40,8 +41,14 @@ from airgap.trust.root import SignedRoot
 
 def receiver(site: Site, now: datetime) -> Receiver:
     """Return the state of `site` for a verification that keeps nothing."""
-    accepted = AcceptedBundles(site).include
-    return Receiver(site=site.name, root=site.root(), mark=site.received, now=now, accepted=accepted)
+    return Receiver(
+        site=site.name, root=site.root(), mark=site.received, now=now,
+        accepted=AcceptedBundles(site).include, find_loaded=partial(_find_loaded, site),
+    )  # fmt: skip
+
+
+def _find_loaded(site: Site, statement_sha256: str) -> list[LoadedName]:
+    return loaded_names(own_receipts(site), statement_sha256)
 
 
 def keeper(
@@ -187,12 +194,22 @@ def keep_root(site: Site, root: SignedRoot) -> None:
     site.ledger().append("trust-change", NOTE, change="brought by a bundle", **about)
 
 
+def refuse_recalled_since(bundle: CheckedBundle, site: Site) -> None:
+    """Raise `RecalledError` if a trust root that recalls the bundle was installed after it was verified, by
+    another process. Called before the first name moves.
+    """
+    root = site.root().root
+    check_recalled(bundle.statement, bundle.statement_sha256, root, partial(_find_loaded, site))
+
+
 def keep_mark(bundle: VerifiedBundle, site: Site, attempt: Attempt) -> None:
     """Keep the bundle's envelope, raise the high-water mark of its stream, and add it to the record that ends
     the `attempt`.
 
-    Raises `RollbackError` when another process has accepted another bundle meanwhile.
+    Raises `RollbackError` when another process has accepted another bundle meanwhile, and as
+    `refuse_recalled_since` does.
     """
+    refuse_recalled_since(bundle, site)
     statement = bundle.statement
     mark = Mark(statement.epoch, statement.serial, bundle.statement_sha256)
     envelope = bundle.envelope.to_bytes()

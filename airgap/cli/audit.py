@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from airgap.cli import audit_compare, audit_report, console, settle
+from airgap.cli import audit_compare, audit_medium, audit_report, console, settle
 from airgap.cli.audit_report import compare_files, entry_value
 from airgap.cli.options import Output, TableOutput
-from airgap.cli.register import make_group, register
+from airgap.cli.register import format_help, make_group, register
 from airgap.cli.tables import Table
 
 if TYPE_CHECKING:
     from airgap.audit.chain import LedgerState
     from airgap.audit.report import LedgerEntry
+    from airgap.review.find import Match
     from airgap.review.records import Kept
 
 NAME = "audit"
@@ -149,16 +150,21 @@ def find_transfers(
     site = Site(default_home())
     matches = find(site.ledger_path, site.name, Kept.of(site), what)
     header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
-    rows = [
-        (_time(f.time), f.site, f.event, f.result, f.user, f.bundle, f.reference, f.digest, f.where)
-        for f in matches
-    ]
+    rows = [_found_row(match) for match in matches]
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in matches]}
     lines = [Table(header, rows) if matches else f"no entries match {what}"]
     console.show_result(value, lines, output)
     compare_files()
     if not matches:
         raise typer.Exit(NoMatchError.exit_code)
+
+
+def _found_row(match: "Match") -> tuple[object, ...]:
+    bundle = f"{match.bundle} (recalled)" if match.recalled else match.bundle
+    return (
+        _time(match.time), match.site, match.event, match.result, match.user, bundle, match.reference,
+        match.digest, match.where,
+    )  # fmt: skip
 
 
 @register(app, "verify")
@@ -223,3 +229,4 @@ register(app, "export")(audit_report.export_ledger)
 register(app, "report")(audit_report.report_transfers)
 register(app, "compare")(audit_compare.compare_target)
 register(app, "settle")(settle.settle_difference)
+app.add_typer(audit_medium.app, name="medium", help=format_help(audit_medium.__doc__))

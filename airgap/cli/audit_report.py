@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import console
+from airgap.cli.audit_medium import lost_value
 from airgap.cli.options import Output, TableOutput
 from airgap.cli.tables import Table
 
@@ -37,23 +38,30 @@ def export_ledger(
     """
     from airgap.audit.report import entries
     from airgap.bundle.files import write_file
-    from airgap.review.export import BOM, write_csv
+    from airgap.review.export import BOM, Remarks, write_csv
+    from airgap.review.media import lost_media
+    from airgap.review.recalls import newest_recalls
     from airgap.review.records import Kept
     from airgap.review.signers import owners_of
     from airgap.site import Site, default_home
 
     site = Site(default_home())
+    kept = Kept.of(site)
     ledger_entries = entries(site.ledger_path)
+    remarks = Remarks(
+        recalled={sha256: recall.reason for sha256, recall in newest_recalls(kept.roots).items()},
+        lost={lost.name: lost.reason for lost in lost_media(ledger_entries)},
+    )
     value: dict[str, Any] = {"entries": [entry_value(e) for e in ledger_entries] if output.json else []}
     if out is not None:
         text = io.StringIO(newline="")
-        write_csv(ledger_entries, text, owners_of(Kept.of(site)))
+        write_csv(ledger_entries, text, owners_of(kept), remarks)
         write_file(out.absolute(), (BOM + text.getvalue()).encode())
         console.show_result(value | {"written": str(out)}, [f"written: {out}"], output)
     elif output.json:
         console.write_json(value)
     else:
-        write_csv(ledger_entries, sys.stdout, owners_of(Kept.of(site)))
+        write_csv(ledger_entries, sys.stdout, owners_of(kept), remarks)
     compare_files()
 
 
@@ -111,10 +119,12 @@ def _report_value(made: "Report") -> dict[str, Any]:
                 "claimed_operator": load.receipt.claimed_operator,
                 "target": load.receipt.target,
                 "result": load.receipt.result,
+                "recalled": recall.reason if (recall := made.recall_of(load)) else None,
                 "receipt": str(load.path),
             }
             for load in made.review.loads
         ],
+        "lost_media": [lost_value(lost) for lost in made.lost],
         "odd": [entry_value(entry) for entry in made.odd],
     }
 
@@ -131,6 +141,8 @@ def _transfer_value(transfer: "Transfer") -> dict[str, Any]:
         "transfer": dict(statement.transfer),
         "state": transfer.state,
         "missing": list(transfer.missing),
+        "recalled": transfer.recall.reason if transfer.recall else None,
+        "still_at": {site: sorted(targets) for site, targets in transfer.not_replaced.items()},
         "recipients": [
             {"site": recipient.site, "standing": recipient.standing, "superseded_by": recipient.later or None}
             for recipient in transfer.recipients
@@ -142,6 +154,7 @@ def _transfer_value(transfer: "Transfer") -> dict[str, Any]:
 
 def _report_lines(made: "Report", page: Path | None) -> list[str | Table]:
     from airgap.review import report as reports
+    from airgap.review.media import NOT_ENCRYPTED
 
     lines: list[str | Table] = [
         reports.complete_line(made),
@@ -151,12 +164,15 @@ def _report_lines(made: "Report", page: Path | None) -> list[str | Table]:
     sections = (
         ("sealed here", reports.SENT, reports.sent_rows(made)),
         ("loaded here", reports.LOADED, reports.loaded_rows(made)),
+        ("lost media", reports.LOST, reports.lost_rows(made)),
         ("media", reports.WRITTEN, reports.written_rows(made)),
         ("refused, failed, unfinished, overridden", reports.ODD, reports.odd_rows(made)),
     )
     for title, header, rows in sections:
         if rows:
             lines += ["", f"{title}:", Table(header, rows)]
+        if rows and header is reports.LOST:
+            lines.append(NOT_ENCRYPTED)
     return [*lines, *(["", f"written: {page}"] if page else [])]
 
 

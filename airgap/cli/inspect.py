@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airgap.carry.verify import Authenticated
     from airgap.cli.tables import Table
     from airgap.errors import TrustError
+    from airgap.trust.recall import Recall
 
 NAME = "inspect"
 PANEL = "Offline"
@@ -151,7 +152,12 @@ def _value(authenticated: "Authenticated", refusal: str | None) -> dict[str, Any
         "threshold": verdict.threshold,
         "root_version": verdict.root_version,
         "refusal": refusal,
+        "recalled": recall.reason if (recall := _recall(authenticated)) else None,
     }
+
+
+def _recall(authenticated: "Authenticated") -> "Recall | None":
+    return authenticated.root.recall_of(authenticated.sha256)
 
 
 def _unvouched_value(claims: "Claims", error: "TrustError") -> dict[str, Any]:
@@ -164,6 +170,7 @@ def _unvouched_value(claims: "Claims", error: "TrustError") -> dict[str, Any]:
         "threshold": 0,
         "root_version": 0,
         "refusal": str(error),
+        "recalled": None,
     }
 
 
@@ -200,7 +207,9 @@ def _statement_value(statement: "Statement") -> dict[str, Any]:
 def _lines(authenticated: "Authenticated", refusal: str | None, place: str) -> "list[str | Table]":
     statement = authenticated.statement
     total = f"{total_line(statement)}{place}; not read: `airgap verify` reads them"
+    recall = _recall(authenticated)
     return [
+        *([f"RECALLED: it must not be used: {recall.words}"] if recall else []),
         *statement_lines(statement, signer_lines(authenticated.verdict, authenticated.root), total),
         f"statement sha256 {authenticated.sha256}",
         *([f"this site would refuse it: {refusal}"] if refusal else []),

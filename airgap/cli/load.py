@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import console
+from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import (
     STDIN,
     AcceptJump,
@@ -39,9 +40,10 @@ from airgap.cli.options import (
     To,
 )
 from airgap.cli.prune_prompt import PruneChoice, pruned_lines, pruned_value
+from airgap.cli.reasons import checked_reason
+from airgap.cli.recall_warnings import recalled_loaded
 from airgap.cli.tables import Table
 from airgap.errors import AirgapError, InterruptError, UsageError
-from airgap.limits import MAX_REASON_CHARACTERS
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
@@ -113,8 +115,7 @@ def run(
     from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
 
-    if on_conflict not in ("replace", "refuse"):
-        raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
+    _check_rule(on_conflict)
     receipts.check()
     target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
     pruning.check(target, back=back)
@@ -130,10 +131,16 @@ def run(
     )
     bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
     operator = make_operator(jobs, output, accept_jump=accept_jump)
+    warn_of_lost(operator.site, (path for path in bundles if path != STDIN))
     places = group_by_bundle(bundles)
     loads = _planned(places, operator, back=back)
     reports, refused = _load_each(loads, operator, partial(_load, options, operator))
-    _show(target, reports, refused, output, many=len(places) > 1)
+    _show(target, reports, refused, output, many=len(places) > 1, recalled=recalled_loaded(operator.site))
+
+
+def _check_rule(on_conflict: str) -> None:
+    if on_conflict not in ("replace", "refuse"):
+        raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,11 +166,7 @@ def _checked_reason(reason: str | None, *, back: bool) -> str | None:
         )
     if reason is None:
         return None
-    text = reason.strip()
-    if not text or len(text) > MAX_REASON_CHARACTERS or not text.isprintable():
-        want = f"1 to {MAX_REASON_CHARACTERS} printable characters"
-        raise UsageError("not a reason", subject="--reason", want=want, got=repr(reason[:80]))
-    return text
+    return checked_reason(reason)
 
 
 def _planned(
@@ -207,8 +210,8 @@ def _show(
     output: TableOutput,
     *,
     many: bool,
+    recalled: list[dict[str, Any]],
 ) -> None:
-
     kind, engine = _digest_kind(target), target.describe_engine()
     values = [
         {"bundle": str(path), "target": target.name, "engine": engine or None, **_value(report, kind)}
@@ -216,6 +219,7 @@ def _show(
     ]
     failures = [*refused, *(report.failure for _, report in reports if report.failure)]
     value: dict[str, Any] = {"bundles": values} if many else values[0]
+    value["recalled_loaded"] = recalled
     lines = [line for _, report in reports for line in _lines(report, kind)]
     lines += _base_lines([report for _, report in reports])
     lines += [f"engine: {engine}"] if engine else []

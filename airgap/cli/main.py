@@ -21,6 +21,7 @@ from airgap.cli import (
     lock,
     pack,
     plan,
+    recall,
     receipt,
     receive,
     repack,
@@ -96,7 +97,7 @@ def _top(
 
 
 for module in (
-    init, lock, plan, pack, sign, inspect, diff, verify, receive, load, send, serve, repack, repair,
+    init, lock, plan, pack, sign, recall, inspect, diff, verify, receive, load, send, serve, repack, repair,
     backup, restore, help_command, version,
 ):  # fmt: skip
     register(app, module.NAME, help_text=module.__doc__, panel=module.PANEL)(module.run)

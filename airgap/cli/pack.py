@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import complete, console
+from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.opening import open_site
 from airgap.cli.options import (
     BaseChoice,
@@ -109,6 +110,7 @@ def run(
         jobs=jobs, allow_partial=allow_partial, further=tuple(to[1:]), volume_size=size,
         allow_system=writing.allow_system_disk, read_back=writing.read_back,
     )  # fmt: skip
+    warn_of_lost(opened.site, to)
     loaded = choice.manifest.with_transfer(stated)
     packed = (pack_tar if tar else pack)(loaded, plan, opened.site, order, progress)
     _show(packed, plan, output)

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from airgap.cli import console
+from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import AcceptJump, Bundles, Jobs, MediaWriting, Output
 
 NAME = "receive"
@@ -41,6 +42,7 @@ def run(
 
     bundles = take_bundles(bundles, NAME, options=f" --into {shlex.quote(str(into))}")
     operator = make_operator(jobs, output, media, accept_jump=accept_jump)
+    warn_of_lost(operator.site, (*bundles, into))
     places = group_by_bundle(bundles, alone=True)
     given = examine_all(places, receiver(operator.site, operator.now)) if len(places) > 1 else ()
     newer = [bundle.statement for bundle in given if bundle is not None]

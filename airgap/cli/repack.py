@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from airgap.cli import console
+from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import Bundles, Jobs, MediaWriting, Output, VolumeSizeText
 
 NAME = "repack"
@@ -40,6 +41,7 @@ def run(
     refuse_several(bundle)
     size = parse_volume_size(volume_size) if volume_size else None
     operator = make_operator(jobs, output, media)
+    warn_of_lost(operator.site, (*bundle, *to))
     received = repack(bundle, to, size, operator)
     lines = received_lines(received)
     if not received.written and len(received.paths) > 1:

@@ -58,6 +58,7 @@ def _value(signed: "SignedRoot") -> dict[str, Any]:
             for name, role in root.roles.items()
         },
         "revoked": sorted(root.revoked),
+        "recalled": [recall.value for recall in root.recalled],
         "sites": {name: sorted(site.receipt_keyids) for name, site in sorted(root.sites.items())},
     }
 
@@ -81,6 +82,7 @@ def _lines(signed: "SignedRoot") -> list[str | Table]:
             + (", of distinct owners" if role.distinct_owners else "")
             for name, role in root.roles.items()
         ),
+        *(f"recalled: {recall.title}, epoch {recall.epoch}: {recall.words}" for recall in root.recalled),
     ]
 
 

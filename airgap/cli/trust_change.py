@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -310,6 +310,8 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
 
     for line in describe_change(proposal.old.root, proposal.new):
         typer.echo(printable(line), err=True)
+    for line in _recall_alarms(proposal):
+        typer.echo(printable(f"alarm: {line}"), err=True)
     signers = ", ".join(map(proposal.key_title, sorted(proposal.signers)))
     typer.echo(printable(f"signed so far by {signers}"), err=True)
     if yes:
@@ -319,12 +321,30 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
     typer.confirm("Sign it?", abort=True, err=True)
 
 
+def _recall_alarms(proposal: "Proposal") -> list[str]:
+    """Return where the words of a proposed recall do not agree with a bundle that is known here."""
+    from dataclasses import replace
+
+    from airgap.review.recalls import contradictions
+    from airgap.review.records import Kept
+    from airgap.site import Site, default_home
+
+    if not proposal.new.recalled:
+        return []
+    kept = Kept.of(Site(default_home()))
+    return list(contradictions(replace(kept, roots={**kept.roots, proposal.new.version: proposal.new})))
+
+
 def _show(done: "Changed", file: Path, output: Output) -> None:
-    from airgap.cli.init import format_fingerprint
+    console.show_result(changed_value(done), changed_lines(done, file), output)
+
+
+def changed_value(done: "Changed") -> dict[str, Any]:
+    """Return the JSON of a new trust root, or of its proposal."""
     from airgap.trust.change import undo_warning
 
     proposal = done.proposal
-    value = {
+    return {
         "version": proposal.new.version,
         "installed": done.fingerprint is not None,
         "path": str(done.path),
@@ -334,7 +354,16 @@ def _show(done: "Changed", file: Path, output: Output) -> None:
         "signers": [proposal.key_title(keyid) for keyid in sorted(proposal.signers)],
         "wants": list(proposal.wants),
         "who": list(proposal.who) if proposal.wants else [],
+        "warning": undo_warning(proposal.new),
     }
+
+
+def changed_lines(done: "Changed", file: Path) -> list[str]:
+    """Return lines about a new trust root, or about its proposal in `file`, and what to do next."""
+    from airgap.cli.init import format_fingerprint
+    from airgap.trust.change import undo_warning
+
+    proposal = done.proposal
     if done.fingerprint is not None:
         lines = [
             f"installed: {proposal.new.name}, fingerprint {format_fingerprint(done.fingerprint)}",
@@ -349,4 +378,4 @@ def _show(done: "Changed", file: Path, output: Output) -> None:
         ]
     if warning := undo_warning(proposal.new):
         lines.append(f"warning: {warning}")
-    console.show_result(value | {"warning": warning}, [*done.lines, *lines], output)
+    return [*done.lines, *lines]

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,8 +48,20 @@ def install(
     from airgap.cli.opening import compare_site
 
     refuse_other(path, ROOT)
-    found, done = _install(compare_site(roots=False), path, fingerprint, site)
-    _show(found, done, output)
+    home = compare_site(roots=False)
+    found, done = _install(home, path, fingerprint, site)
+    _show(found, done, _recalled(home), output)
+
+
+def _recalled(home: Path) -> list[dict[str, Any]]:
+    from airgap.cli.recall_warnings import recalled_loaded
+    from airgap.errors import AirgapError
+    from airgap.site import Site
+
+    try:
+        return recalled_loaded(Site(home))
+    except AirgapError:  # another version is still to be put back
+        return []
 
 
 def _install(
@@ -78,13 +90,16 @@ def _install(
     return found, done
 
 
-def _show(found: "FoundRoots", done: Sequence["Installed"], output: Output) -> None:
+def _show(
+    found: "FoundRoots", done: Sequence["Installed"], recalled: list[dict[str, Any]], output: Output
+) -> None:
     newest, site = found.roots[-1], done[-1].site
     value = {
         "version": newest.root.version,
         "fingerprint": newest.fingerprint,
         "site": site,
         "fresh": any(item.fresh for item in done),
+        "recalled_loaded": recalled,
     }
     verb = "installed" if value["fresh"] else "installed already"
     lines = [f"{verb}: {newest.root.name} of {', '.join(done[-1].owners)}, for site {site}"]

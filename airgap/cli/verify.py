@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import console
+from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import AcceptJump, Bundles, Jobs, Output
+from airgap.cli.recall_warnings import recalled_loaded
 from airgap.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def run(
         )
     bundles = take_bundles(bundles, NAME, any_site=media)
     operator = make_operator(jobs, output, accept_jump=accept_jump)
+    warn_of_lost(operator.site, bundles)
     if media:
         _check_media(bundles, operator, output)
         return
@@ -63,7 +66,8 @@ def run(
             _line(bundle),
             *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle)),
         ]
-    console.show_result({"bundles": values}, lines, output)
+    value = {"bundles": values, "recalled_loaded": recalled_loaded(operator.site)}
+    console.show_result(value, lines, output)
 
 
 def _check_media(bundles: list[Path], operator: "Operator", output: Output) -> None:
@@ -85,7 +89,8 @@ def _check_media(bundles: list[Path], operator: "Operator", output: Output) -> N
                 **report.proof.record(),
             }
         )
-    console.show_result({"bundles": values}, lines, output)
+    value = {"bundles": values, "recalled_loaded": recalled_loaded(operator.site)}
+    console.show_result(value, lines, output)
 
 
 def _verify(folders: "BundleLocation", operator: "Operator") -> "VerifiedBundle":

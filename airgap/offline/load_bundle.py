@@ -22,7 +22,7 @@ from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.rollback import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
-from airgap.carry.verify_recorded import keep_mark, keeper, opened
+from airgap.carry.verify_recorded import keep_mark, keeper, opened, refuse_recalled_since
 from airgap.endpoints.ports import EngineTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError
 from airgap.oci.digest import Digest
@@ -156,7 +156,7 @@ def _acceptance(
     if back is not None:
         return partial(record_step_back, bundle, site, target.name, back)
     return (
-        (lambda: None)
+        partial(refuse_recalled_since, bundle, site)
         if is_older(bundle.statement, bundle.mark)
         else partial(keep_mark, bundle, site, attempt)
     )

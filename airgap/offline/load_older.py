@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from airgap.audit.receipt import PRESENT
+from airgap.audit.receipt import CONTENT_ONLY, PRESENT
 from airgap.bundle.statement import Statement
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.offline.load_engine import NAMELESS
@@ -23,5 +23,5 @@ def explained(results: list[LoadedImage], newer: Statement) -> list[LoadedImage]
     """Return the results with the reason why the images have no tag."""
     for result in results:
         if result.verdict in PRESENT and result.reason in (None, NAMELESS):
-            result.reason = f"content only: names come with {newer.title}"
+            result.reason = f"{CONTENT_ONLY}: names come with {newer.title}"
     return results

@@ -6,13 +6,18 @@ from airgap.audit.facts import OVERRIDE
 from airgap.audit.receipt import PRESENT, StepBack
 from airgap.audit.record import NOTE
 from airgap.carry.verify import VerifiedBundle
-from airgap.carry.verify_recorded import bundle_details
+from airgap.carry.verify_recorded import bundle_details, refuse_recalled_since
 from airgap.offline.loader import LoadedImage
 from airgap.site import Site
 
 
 def record_step_back(bundle: VerifiedBundle, site: Site, target: str, reason: str) -> None:
-    """Record the decision, before the first name moves. The high-water mark stays."""
+    """Record the decision, before the first name moves. The high-water mark stays.
+
+    Raises:
+        RecalledError: The bundle was recalled since it was verified.
+    """
+    refuse_recalled_since(bundle, site)
     site.ledger().append(
         OVERRIDE, NOTE, change="back", target=target, reason=reason,
         bundle=bundle_details(bundle)["bundle"], newest=bundle.mark.value if bundle.mark else None,

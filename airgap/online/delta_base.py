@@ -20,7 +20,7 @@ from airgap.bundle.statement import STREAM_GRAMMAR, Previous, Statement
 from airgap.bundle.volumes import open_bundle
 from airgap.carry.find_bundles import find_by_title, is_absent_title
 from airgap.durable import exists
-from airgap.errors import AirgapError, FormatError, TrustError, UnknownKeyError, UsageError
+from airgap.errors import AirgapError, FormatError, RecalledError, TrustError, UnknownKeyError, UsageError
 from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import Digest
@@ -32,6 +32,7 @@ from airgap.prove_receipt import prove_receipt
 from airgap.site import Mark, Site
 from airgap.trust.envelope import Envelope
 from airgap.trust.policy import check_signatures
+from airgap.trust.root import TrustRoot
 
 SITES = "sites"
 """The base that stands for the latest receipt of every destination."""
@@ -94,6 +95,7 @@ def latest_receipts(
                 continue
             held = _held_by_receipt(receipt)
             if held:
+                _note_recalled(receipt, root, progress)
                 yield Base(str(path), held, name)
                 break
 
@@ -155,6 +157,7 @@ def _base(site: Site, envelope: Envelope, where: str, now: datetime, progress: P
     root = site.root().root
     if kind == BUNDLE:
         check_signatures(envelope, root, "release", now, where)
+        _refuse_recalled(envelope.payload, root, where)
         return Base(where, held_by(Statement.parse(envelope.payload, where)))
     if kind != RECEIPT:
         raise FormatError("not a base", subject=where, want="a receipt or a bundle", got=repr(kind[:80]))
@@ -171,7 +174,27 @@ def _base(site: Site, envelope: Envelope, where: str, now: datetime, progress: P
     _refuse_disagreement(site, receipt, where, now)
     if not (held := _held_by_receipt(receipt)):
         progress.note(f"{where}: no delta can build on what {receipt.target} has; all layers are carried")
+    _note_recalled(receipt, root, progress)
     return Base(where, held, receipt.site)
+
+
+def _refuse_recalled(payload: bytes, root: TrustRoot, where: str) -> None:
+    """Refuse a recalled bundle as a base: a site that has not loaded it yet never will."""
+    if (recall := root.recall_of(Digest.of(payload).hex)) is not None:
+        raise RecalledError(
+            "the base is recalled", subject=where, got=f"{recall.title}: {recall.words}",
+            hint="give --since the receipts of the sites (`--since sites`), which show what they have, or "
+            "leave it out to carry everything",
+        )  # fmt: skip
+
+
+def _note_recalled(receipt: Receipt, root: TrustRoot, progress: Progress) -> None:
+    """Report that a base comes from a recalled bundle. Its blobs are at the site all the same, and count."""
+    if (recall := root.recall_of(receipt.statement_sha256)) is not None:
+        progress.note(
+            f"{receipt.site} has content of {recall.title}, which is recalled: if that is lost there, the "
+            "site needs a full bundle"
+        )
 
 
 def _held_by_receipt(receipt: Receipt) -> frozenset[Digest]:
@@ -218,9 +241,13 @@ def partial_base(site: Site, stream: str, lock: Lock, now: datetime) -> Statemen
     last = _kept(site, stream, mark, mark.epoch)
     if last is not None and not absent_from(last, lock) and last.requires and last.previous is not None:
         last = _kept(site, stream, last.previous, last.epoch)
-    if last is None or last.epoch != mark.epoch or now >= last.expires:
+    if last is None or last.epoch != mark.epoch or now >= last.expires or _is_recalled(site, last):
         return None
     return last if _is_of(last, lock) and absent_from(last, lock) else None
+
+
+def _is_recalled(site: Site, statement: Statement) -> bool:
+    return site.root().root.recall_of(Digest.of(statement.to_bytes()).hex) is not None
 
 
 def absent_from(statement: Statement, lock: Lock) -> list[LockedImage]:

@@ -123,9 +123,11 @@ class Terms:
         return f"{self.manifest.name}-{serial:04d}"
 
     def parse_earlier(self, raw: bytes) -> Statement | None:
-        """Return this site's last statement if it states the same terms and has not expired; else None."""
-        mark = self.sent
-        if mark is None or Digest.of(raw).hex != mark.statement_sha256:
+        """Return this site's last statement if it states the same terms, has not expired and is not recalled;
+        else None.
+        """
+        mark, sha256 = self.sent, Digest.of(raw).hex
+        if mark is None or sha256 != mark.statement_sha256 or self.root.recall_of(sha256) is not None:
             return None
         statement = Statement.parse(raw)
         return statement if self._is_same(statement) and self.order.now < statement.expires else None

@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC
 from types import MappingProxyType
 from typing import TextIO
@@ -13,7 +14,7 @@ from airgap.errors import printable
 COLUMNS = (
     "seq", "time_utc", "site", "event", "result", "exit_code", "user", "claimed_user", "host", "bundle",
     "ticket", "transfer", "signer", "root_version", "reference", "digest", "platform", "bundle_bytes",
-    "verdict", "before", "after", "where", "media", "error", "statement_sha256",
+    "verdict", "before", "after", "where", "media", "error", "statement_sha256", "recalled", "lost_media",
 )  # fmt: skip
 BOM = "\ufeff"
 """At the start of a file, it makes spreadsheets read the file as UTF-8."""
@@ -27,20 +28,40 @@ SignersByStatement = Mapping[str, Iterable[str]]
 _NOBODY: SignersByStatement = MappingProxyType({})
 
 
-def write_csv(entries: Iterable[LedgerEntry], out: TextIO, signers: SignersByStatement = _NOBODY) -> None:
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """What is known now about the bundles and media of earlier entries."""
+
+    recalled: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The reason of each recall, by the SHA-256 of the statement."""
+    lost: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """The reason of each loss, by the name of the medium."""
+
+
+_NO_REMARKS = Remarks()
+
+
+def write_csv(
+    entries: Iterable[LedgerEntry],
+    out: TextIO,
+    signers: SignersByStatement = _NOBODY,
+    remarks: Remarks = _NO_REMARKS,
+) -> None:
     """Write RFC 4180 with a header. `'` is added before text that a spreadsheet would read as a formula, and
     control characters are escaped, because the output may go to a terminal.
     """
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for entry in entries:
-        for row in rows(entry, signers):
+        for row in rows(entry, signers, remarks):
             writer.writerow([_harmless(row.get(name, "")) for name in COLUMNS])
 
 
-def rows(entry: LedgerEntry, signers: SignersByStatement = _NOBODY) -> Iterator[dict[str, object]]:
+def rows(
+    entry: LedgerEntry, signers: SignersByStatement = _NOBODY, remarks: Remarks = _NO_REMARKS
+) -> Iterator[dict[str, object]]:
     """Yield the cells of an entry by column: one row for each image, or one row without images."""
-    common = _common(entry, signers)
+    common = _common(entry, signers) | _remarks(entry, remarks)
     effect = entry.details.get("effect")
     effects = (
         {e.get("reference"): e for e in effect if isinstance(e, dict)} if isinstance(effect, list) else {}
@@ -86,6 +107,15 @@ def _common(entry: LedgerEntry, signers: SignersByStatement) -> dict[str, object
         "where": entry.place,
         "media": "; ".join(map(medium_name, media)) if isinstance(media, list) else "",
         "error": entry.reason,
+    }
+
+
+def _remarks(entry: LedgerEntry, remarks: Remarks) -> dict[str, object]:
+    media = entry.details.get("media")
+    names = map(medium_name, media) if isinstance(media, list) else ()
+    return {
+        "recalled": remarks.recalled.get(statement_of(entry), ""),
+        "lost_media": "; ".join(f"{name}: {remarks.lost[name]}" for name in names if name in remarks.lost),
     }
 
 

@@ -3,7 +3,7 @@ by whom, and where to.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from airgap.audit.record import CLAIM
 from airgap.audit.report import LedgerEntry, entries
 from airgap.bundle.statement import Statement
 from airgap.review.export import stated_pairs, statement_of, texts
+from airgap.review.recalls import newest_recalls
 from airgap.review.receipts import against_bundle
 from airgap.review.records import Kept, KeptReceipt, Sealed
 from airgap.review.signers import owners_of
@@ -37,6 +38,8 @@ class Match:
     """Of the image or blob; of the statement if the search is about the bundle."""
     where: str
     """The target, host or folder; empty if the ledger does not name one."""
+    recalled: bool = False
+    """Whether the newest trust root here recalls the bundle."""
 
 
 def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
@@ -49,14 +52,21 @@ def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
     """
     sealed_here = {sealed.statement_sha256: sealed.statement for sealed in kept.sealed}
     signers = owners_of(kept)
+    recalls = newest_recalls(kept.roots)
     found: list[Match] = []
+
+    def take(matches: Iterable[Match], sha256: str) -> None:
+        found.extend(replace(match, recalled=sha256 in recalls) for match in matches)
+
     for entry in entries(ledger):
         images = list(_in_entry(entry, site, what))
-        found += images or _about_entry(entry, site, sealed_here, signers, what)
-    found += [match for sealed in kept.sealed for match in _in_bundle(sealed, site, what)]
+        take(images or _about_entry(entry, site, sealed_here, signers, what), statement_of(entry))
+    for sealed in kept.sealed:
+        take(_in_bundle(sealed, site, what), sealed.statement_sha256)
     for receipt in kept.receipts:
         note = DISPUTED if _is_disputed(receipt, kept, site) else ""
-        found += _in_receipt(receipt, site, what, note, sealed_here.get(receipt.receipt.statement_sha256))
+        sha256 = receipt.receipt.statement_sha256
+        take(_in_receipt(receipt, site, what, note, sealed_here.get(sha256)), sha256)
     return sorted(found, key=lambda match: (match.time is not None and match.time.timestamp(), match.bundle))
 
 

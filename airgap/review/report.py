@@ -10,12 +10,15 @@ from airgap.audit.record import END, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
 from airgap.review.export import medium_name, statement_of
-from airgap.review.records import Kept
+from airgap.review.media import LostMedium, lost_media, media_of
+from airgap.review.recalls import newest_recalls
+from airgap.review.records import Kept, KeptReceipt
 from airgap.review.transfers import Review, Transfer, TransferState, review
 from airgap.review.witness import check_witnessed
 from airgap.site import Site
 from airgap.times import describe_time, format_time
 from airgap.trust.document import TrustRoot
+from airgap.trust.recall import Recall
 
 _NORMAL = (Outcome.OK, NOTE, END)
 """Results of entries that need no attention."""
@@ -44,6 +47,12 @@ class Report:
     """The beginning of the period. It does not limit the entries about a bundle that has its own card."""
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
     """All versions of the trust root that are installed here."""
+    lost: tuple[LostMedium, ...] = ()
+    """The media that are marked as lost."""
+
+    def recall_of(self, load: KeptReceipt) -> Recall | None:
+        """Return the recall of the bundle that was loaded, if the newest trust root here has one."""
+        return newest_recalls(self.roots).get(load.receipt.statement_sha256)
 
     @property
     def period(self) -> tuple[LedgerEntry, ...]:
@@ -71,6 +80,7 @@ class Report:
             "waiting": states.count(TransferState.WAITING) + states.count(TransferState.PARTIAL),
             "superseded": states.count(TransferState.SUPERSEDED),
             "overdue": states.count(TransferState.OVERDUE),
+            "recalled": states.count(TransferState.RECALLED),
             "loaded": len(self.review.loads),
             "refused": sum(entry.result == Outcome.REFUSED for entry in self.period),
             "alarms": len(self.alarms),
@@ -98,6 +108,7 @@ def make_report(
     return Report(
         site=site.name, time=now, ledger=state, witnesses=witnesses, entries=found, since=since,
         roots=kept.roots, review=review(kept, site.name, now, overdue_after, missing),
+        lost=lost_media(found, kept.receipts),
     )  # fmt: skip
 
 
@@ -142,6 +153,7 @@ def compared_with(report: Report) -> str:
 SENT = ("BUNDLE", "SEALED", "FOR", "IMAGES", "DETAILS", "STATE", "RECEIPTS")
 LOADED = ("BUNDLE", "LOADED", "BY", "TARGET", "RESULT", "IMAGES")
 ODD = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "BUNDLE", "REASON")
+LOST = ("MEDIUM", "LOST SINCE", "REASON", "BUNDLE", "CONFIRMED BY")
 WRITTEN = ("TIME", "USER", "EVENT", "BUNDLE", "WHERE", "MEDIUM")
 
 
@@ -169,7 +181,7 @@ def loaded_rows(report: Report) -> list[tuple[object, ...]]:
     """Return a row for each load here that has a receipt."""
     return [
         (load.title, format_time(load.receipt.time), load.receipt.by, load.receipt.target,
-         load.receipt.result, len(load.receipt.images))
+         load.receipt.result + (", recalled" if report.recall_of(load) else ""), len(load.receipt.images))
         for load in report.review.loads
     ]  # fmt: skip
 
@@ -183,10 +195,16 @@ def written_rows(report: Report) -> list[tuple[object, ...]]:
     ]
 
 
-def media_of(entry: LedgerEntry) -> list[Mapping[str, object]]:
-    """Return the media that an entry records."""
-    media = entry.details.get("media")
-    return [medium for medium in media if isinstance(medium, dict)] if isinstance(media, list) else []
+def lost_rows(report: Report) -> list[tuple[object, ...]]:
+    """Return a row for each bundle on each medium that is marked as lost."""
+    return [
+        (
+            lost.title, format_time(lost.since) if lost.since else "", lost.reason, bundle.title,
+            bundle.arrival,
+        )
+        for lost in report.lost
+        for bundle in lost.bundles
+    ]  # fmt: skip
 
 
 def odd_rows(report: Report) -> list[tuple[object, ...]]:

@@ -14,16 +14,24 @@ If a bundle is for any site, one site is enough to confirm or supersede it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from airgap.audit.receipt import PRESENT, Receipt
 from airgap.audit.record import Outcome
 from airgap.bundle.statement import ImageKind
+from airgap.review.recalls import (
+    contradictions,
+    newest_recalls,
+    not_replaced,
+    not_replaced_alarm,
+    own_alarms,
+)
 from airgap.review.receipts import against_bundle, find_alarms
 from airgap.review.records import Kept, KeptReceipt, Sealed
+from airgap.trust.recall import Recall
 
 ANY_SITE = "any site"
 
@@ -41,6 +49,8 @@ class TransferState(StrEnum):
     """Each destination has confirmed this bundle or a later one, and not all of them this one."""
     RECEIVED = "received"
     """All destinations have confirmed it."""
+    RECALLED = "recalled"
+    """The trust root recalls it, whatever its destinations have answered; no further answer is expected."""
 
 
 class Standing(StrEnum):
@@ -74,6 +84,9 @@ class Transfer:
     """The receipts that do not agree with the bundle, and so confirm nothing."""
     recipients: tuple[Recipient, ...]
     state: TransferState
+    recall: Recall | None = None
+    not_replaced: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
+    """The sites that still have a recalled bundle, and the targets."""
 
     @property
     def audience(self) -> str:
@@ -82,12 +95,22 @@ class Transfer:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Return the destinations that have confirmed neither this bundle nor a later one."""
+        """Return the destinations that have confirmed neither this bundle nor a later one; none if no answer
+        is expected, because the bundle is recalled.
+        """
+        if self.recall is not None:
+            return ()
         return tuple(self._sites(Standing.INCOMPLETE, Standing.MISSING))
 
     @property
     def answers(self) -> str:
-        """Return which destinations have answered: `3 of 5 answered; missing: plant-3, plant-5`."""
+        """Return which destinations have answered: `3 of 5 answered; missing: plant-3, plant-5`.
+
+        Of a recalled bundle, return the reason, and who still has it.
+        """
+        if self.recall is not None:
+            still = f"; still at: {', '.join(sorted(self.not_replaced))}" if self.not_replaced else ""
+            return f"{self.recall.words}{still}"
         if not self.sealed.statement.destinations:
             return self._answers_of_any()
         answered = sum(bool(recipient.receipts) for recipient in self.recipients)
@@ -157,8 +180,32 @@ def review(
                 state=_state(recipients, late=late),
             )
         )  # fmt: skip
+    transfers = _with_recalls(transfers, kept)
+    alarms += (line for transfer in transfers for line in _recall_alarms(transfer))
+    alarms += [*own_alarms(kept, site), *contradictions(kept)]
     loads = tuple(answer for answer in kept.receipts if answer.receipt.site == site)
     return Review(tuple(transfers), loads, tuple(dict.fromkeys(alarms)))
+
+
+def _with_recalls(transfers: Sequence[Transfer], kept: Kept) -> list[Transfer]:
+    """Return the transfers; those of recalled bundles have the recall, and who still has the bundle."""
+    recalls = newest_recalls(kept.roots)
+    confirming = frozenset(a for transfer in transfers for a in transfer.receipts if transfer.confirms(a))
+    return [
+        replace(
+            transfer, state=TransferState.RECALLED, recall=recall,
+            not_replaced=not_replaced(recall.statement_sha256, kept.receipts, confirming, recalls.keys()),
+        )
+        if (recall := recalls.get(transfer.sealed.statement_sha256))
+        else transfer
+        for transfer in transfers
+    ]  # fmt: skip
+
+
+def _recall_alarms(transfer: Transfer) -> Iterable[str]:
+    if transfer.recall is None:
+        return ()
+    return not_replaced_alarm(transfer.sealed.statement.title, transfer.recall, transfer.not_replaced)
 
 
 def _receipt_alarms(kept: Kept, site: str, now: datetime) -> Iterable[str]:

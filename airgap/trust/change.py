@@ -9,9 +9,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from airgap.errors import UsageError
+from airgap.limits import MAX_RECALLS
 from airgap.times import format_time
 from airgap.trust.document import ROLES, ReceivingSite, Revocation, Role, RootKey, TrustRoot
 from airgap.trust.keys import PublicKey
+from airgap.trust.recall import Recall
 
 Change = Callable[[TrustRoot], TrustRoot]
 
@@ -153,6 +155,24 @@ def revoke_keys(name: str, after_serial: int, accepted: Iterable[str]) -> Change
             for keyid in keyids
         }
         return replace(root, roles=roles, revoked={**root.revoked, **void})
+
+    return change
+
+
+def recall_bundle(recall: Recall) -> Change:
+    """Add a recall: no site that has the new root uses the bundle any more. It cannot be taken back."""
+
+    def change(root: TrustRoot) -> TrustRoot:
+        if root.recall_of(recall.statement_sha256) is not None:
+            raise UsageError("this bundle is recalled already", subject=recall.title)
+        if len(root.recalled) >= MAX_RECALLS:
+            raise UsageError(
+                "there are too many recalls in the trust root", subject=recall.title,
+                want=f"at most {MAX_RECALLS}",
+                hint="`airgap trust epoch` makes every site refuse all bundles that were sealed so far",
+            )  # fmt: skip
+        recalled = sorted((*root.recalled, recall), key=lambda known: known.statement_sha256)
+        return replace(root, recalled=tuple(recalled))
 
     return change
 
@@ -318,6 +338,9 @@ def _facts(root: TrustRoot) -> dict[str, str]:
         found[f"revoked key {keyid}"] = owner + void + (but if revocation.accepted else "")
     for name, site in sorted(root.sites.items()):
         found[f"site {name}"] = f"receipts by key {', '.join(sorted(site.receipt_keyids))}"
+    for recall in root.recalled:
+        place = f"{recall.title}, epoch {recall.epoch}"
+        found[f"recalled statement {recall.statement_sha256}"] = f"{place}: {recall.words}"
     return found
 
 

@@ -14,6 +14,8 @@ from airgap.limits import MAX_OWNER_CHARACTERS, MAX_ROOT_KEYS
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.times import format_time, parse_time
 from airgap.trust.keys import ALGORITHMS, FAMILIES, PublicKey, is_of
+from airgap.trust.recall import KEY as RECALLED
+from airgap.trust.recall import Recall, check_recalls, parse_recalls
 
 ROLES = ("root", "release", "receipt")
 """The roles: `root` signs trust roots, `release` signs bundles, `receipt` signs receipts."""
@@ -85,6 +87,8 @@ class TrustRoot:
     require_algorithms: tuple[str, ...] = ()
     revoked: Mapping[str, Revocation] = field(default_factory=dict, hash=False)
     sites: Mapping[str, ReceivingSite] = field(default_factory=dict, hash=False)
+    recalled: tuple[Recall, ...] = ()
+    """The bundles that must not be used any more, in the order of their SHA-256."""
 
     def __post_init__(self) -> None:
         _check_keys(self)
@@ -92,6 +96,7 @@ class TrustRoot:
         _check_algorithms(self)
         _check_revocations(self)
         _check_sites(self)
+        check_recalls(self.recalled, self.epoch, self.name)
 
     @property
     def name(self) -> str:
@@ -110,6 +115,7 @@ class TrustRoot:
         required = fields.texts("require_algorithms")
         revoked = {keyid: _revocation(entry) for keyid, entry in _entries(fields, "revoked")}
         sites = {name: _site(entry) for name, entry in _entries(fields, "sites")}
+        recalled = parse_recalls(fields, _UNKNOWN)
         fields.end(hint=_UNKNOWN)
         return cls(
             version=version,
@@ -120,6 +126,7 @@ class TrustRoot:
             require_algorithms=required,
             revoked=revoked,
             sites=sites,
+            recalled=recalled,
         )
 
     def to_bytes(self) -> bytes:
@@ -140,8 +147,13 @@ class TrustRoot:
                     name: {"receipt_keyids": sorted(site.receipt_keyids)}
                     for name, site in sorted(self.sites.items())
                 },
+                **({RECALLED: [recall.value for recall in self.recalled]} if self.recalled else {}),
             }
         )
+
+    def recall_of(self, statement_sha256: str) -> Recall | None:
+        """Return the recall of a statement, given its SHA-256 in hex; None if it is not recalled."""
+        return next((r for r in self.recalled if r.statement_sha256 == statement_sha256), None)
 
     def owners(self, keyids: Iterable[str]) -> tuple[str, ...]:
         """Return the different owners of these keys, sorted. Names that look alike (`Eve`, `eve`) are one."""

@@ -16,6 +16,7 @@ from airgap.trust.document import ReceivingSite, Revocation, Role, RootKey, Trus
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import PublicKey
 from airgap.trust.policy import check_root_signatures
+from airgap.trust.recall import refuse_dropped
 
 __all__ = [
     "ReceivingSite",
@@ -62,9 +63,9 @@ class SignedRoot:
 
         Only the envelope in `raw` is parsed before the signatures by this root's keys are verified. Raises as
         `parse` does, and `TrustError` for a version that is not the next one, for an epoch that decreases, or
-        increases by more than `MAX_EPOCH_RISE`, for a revocation that is dropped or weakened, and for a new
-        epoch in which the root still gives a role to a key that is revoked from a serial on: serials start
-        again with each epoch, so the key would be valid again.
+        increases by more than `MAX_EPOCH_RISE`, for a revocation that is dropped or weakened, for a recall
+        that is dropped or changed, and for a new epoch in which the root still gives a role to a key that is
+        revoked from a serial on: serials start again with each epoch, so the key would be valid again.
         """
         envelope = _open(raw, where)
         check_root_signatures(envelope, self.root, f"{where} by the keys of {self.root.name}")
@@ -85,6 +86,7 @@ def check_follows(old: TrustRoot, new: TrustRoot, where: str) -> None:
         want = f"at most {old.epoch + MAX_EPOCH_RISE}"
         raise TrustError("the epoch increases too much", subject=where, want=want, got=new.epoch)
     _refuse_weaker_revocations(old, new, where)
+    refuse_dropped(old.recalled, new.recalled, where)
     if new.epoch > old.epoch:
         _refuse_revived_keys(new, where)
 

@@ -39,7 +39,7 @@ class Done:
 
 def _check_json(words: tuple[str, ...], value: Any) -> None:
     """Every output is as its schema says, also that of a command that fails."""
-    if (schema := schema_for(words[:2])) is not None:
+    if (schema := schema_for(words[:3])) is not None:
         assert list(faults(value, schema)) == []
 
 

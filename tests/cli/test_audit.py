@@ -223,7 +223,7 @@ def test_a_report_of_each_side(answered: tuple[Gap, Path]) -> None:
     here = gap.online("audit", "report", "--overdue", "3")
     assert "ticket: CHG-7" in here.out
     assert (
-        "sealed 1, confirmed 0, waiting 1, superseded 0, overdue 0, loaded 0, refused 0, alarms 0\n"
+        "sealed 1, confirmed 0, waiting 1, superseded 0, overdue 0, recalled 0, loaded 0, refused 0, alarms 0\n"
         in here.out
     )
 

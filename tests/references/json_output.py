@@ -73,6 +73,8 @@ RECEIPT = {
     "step_back": meaning("the step back, or null", optional(value("reason epoch serial statement_sha256"))),
 }
 RECEIVED = value("bundle volumes statement_sha256 bytes blobs_written read_back", **PROOF)
+RECALLED_LOADED = items(value("statement_sha256 reason target references", bundle=TITLE))
+RECALL_REASON = meaning("why the bundle is recalled; null if it is not", optional(TEXT))
 LOADED = value(
     "bundle target engine statement_sha256 receipt content_from",
     images=items(value("reference digest verdict reason before after digest_kind", error=ERROR_TEXT)),
@@ -83,7 +85,14 @@ LOADED = value(
     ),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
-CHANGED = value("version installed path fingerprint changes signed_by signers wants who warning")
+LOST = value(
+    "medium since user reason seen_again",
+    bundles=meaning(
+        "the bundles that were on it", items(value("statement_sha256 time confirmed_by", bundle=TITLE))
+    ),
+)
+CHANGED_KEYS = "version installed path fingerprint changes signed_by signers wants who warning"
+CHANGED = value(CHANGED_KEYS)
 VERIFIED = value(
     "bundle volumes statement_sha256 owners keys threshold files bytes repeat missed hollow",
     requires=REQUIRES,
@@ -136,11 +145,14 @@ OUTPUTS: Mapping[str, Schema] = {
         images=items(value(f"reference digest platforms {CHOSEN}")), attachments_unknown=UNKNOWN,
         error=NULLABLE_ERROR, **PROOF,
     ),
+    "recall": value(
+        f"{CHANGED_KEYS} statement_sha256 reason fresh sealed_here confirmed_by still_at replaced_by", bundle=TITLE
+    ),
     "sign": value("bundle statement_sha256 owners wanted fresh"),
     "inspect": value(
         "bundle stream serial epoch created expires destinations transfer sender tool_version statement_sha256 "
         "owners keys threshold root_version bytes files refusal volumes_here vouched", error=NULLABLE_ERROR,
-        requires=REQUIRES, images=items(value("reference as kind digest platforms source")),
+        requires=REQUIRES, images=items(value("reference as kind digest platforms source")), recalled=RECALL_REASON,
         volumes=meaning("the number of volumes", NUMBER),
         sbom=meaning("the file with the SBOM that was written, or null", optional(TEXT)),
     ),
@@ -154,12 +166,15 @@ OUTPUTS: Mapping[str, Schema] = {
     ),
     "backup": value("site backup files ledger_lines"),
     "restore": value("site home files ledger_lines latest adopted alarms"),
-    "verify": value("", bundles=items({"anyOf": [VERIFIED, ON_MEDIUM]})),
+    "verify": value("", bundles=items({"anyOf": [VERIFIED, ON_MEDIUM]}), recalled_loaded=RECALLED_LOADED),
     "receive": value("", bundles=items(RECEIVED)),
     "load": {
         "anyOf": [
-            with_optional(LOADED, error=meaning(KEYS["error"][1], NULLABLE_ERROR)),
-            value("", bundles=items(LOADED), error=NULLABLE_ERROR),
+            with_optional(
+                LOADED, error=meaning(KEYS["error"][1], NULLABLE_ERROR),
+                recalled_loaded=meaning(KEYS["recalled_loaded"][1], RECALLED_LOADED),
+            ),
+            value("", bundles=items(LOADED), error=NULLABLE_ERROR, recalled_loaded=RECALLED_LOADED),
         ]
     },
     "send": value(
@@ -187,8 +202,11 @@ OUTPUTS: Mapping[str, Schema] = {
         "version epoch expires revoked sites warning", fingerprint=meaning("the SHA-256 of the trust root", TEXT),
         keys=meaning("the keys of the trust root", items(value(f"{KEY_NAMES} pem"))),
         roles=mapping(value("keyids threshold distinct_owners")),
+        recalled=meaning(
+            "the bundles that must not be used", items(value("statement_sha256 stream epoch serial reason time"))
+        ),
     ),
-    "trust install": value("version site fresh", fingerprint=meaning("the SHA-256 of the trust root", TEXT)),
+    "trust install": value("version site fresh", recalled_loaded=RECALLED_LOADED, fingerprint=meaning("the SHA-256 of the trust root", TEXT)),
     **dict.fromkeys(
         (f"trust {word}" for word in ["add", "add-site", "remove", "revoke", "rotate", "threshold", "sign", "epoch"]), CHANGED
     ),
@@ -201,25 +219,29 @@ OUTPUTS: Mapping[str, Schema] = {
     "audit log": value("", entries=items(ENTRY)),
     "audit show": ENTRY,
     "audit find": value("", found=items(value(
-        "time site event result user reference digest where", bundle=TITLE
+        "time site event result user reference digest where", bundle=TITLE,
+        recalled=meaning("whether the bundle is recalled", FLAG),
     ))),
     "audit export": with_optional(
         value("", entries=items(ENTRY)), written=meaning(KEYS["written"][1], KEYS["written"][0])
     ),
     "audit report": value(
-        "site time alarms counts", ledger=value("size root compared_with"), odd=items(ENTRY),
+        "site time alarms counts", ledger=value("size root compared_with"), odd=items(ENTRY), lost_media=items(LOST),
         sent=items(value(
             "statement_sha256 sealed destinations transfer state missing disputed", bundle=TITLE,
             recipients=items(value("site standing superseded_by")),
             receipts=meaning("the paths of the receipts", items(TEXT)),
+            recalled=RECALL_REASON, still_at=mapping(items(TEXT)),
         )),
-        loaded=items(value("time operator claimed_operator target result receipt", bundle=TITLE)),
+        loaded=items(value("time operator claimed_operator target result receipt", bundle=TITLE, recalled=RECALL_REASON)),
     ),
     "audit compare": value(
         "site time target engine notes", error=NULLABLE_ERROR,
         images=items(value("reference time expected", bundle=TITLE, state=one_of(*State), digest=optional(TEXT))),
     ),
     "audit verify": value("size head root witnesses open torn backwards unreadable alarms"),
+    "audit medium lost": LOST,
+    "audit medium found": value("medium"),
     "audit settle": value("settled changes"),
     "kit": value("targets files bytes statement_sha256 keys read_back", **KIT, **PROOF),
     "kit verify": value("targets files bytes statement_sha256 owners keys threshold copy", **KIT),

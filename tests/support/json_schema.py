@@ -15,7 +15,7 @@ _TYPES = {"string": str, "integer": int, "boolean": bool, "array": list, "object
 @cache
 def schema_for(words: tuple[str, ...]) -> Any:
     """The schema of the command that these words of a command line call; None for a command without one."""
-    for count in (2, 1):
+    for count in (3, 2, 1):
         path = FOLDER / f"{'-'.join(words[:count])}.schema.json"
         if len(words) >= count and path.exists():
             return json.loads(path.read_text("utf-8"))

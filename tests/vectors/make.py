@@ -2,7 +2,8 @@
 
 `v1-basic` is a bundle of format v1 with two images that share a layer, one of them for two platforms,
 signed by two people as its trust root demands. `v1-volumes` is one of the same images, cut over three volumes:
-`PARTED` has a part on each of them, the last volume has two and no whole layer. Beside the folder of each lie
+`PARTED` has a part on each of them, the last volume has two and no whole layer. `v1-recalled` brings a second
+trust root, which recalls the bundle of `v1-basic`. Beside the folder of each lie
 the root that a receiver has installed and `NAME.expect.json`, what a reader must make of it. Once a format is
 released, its vector stays as it is for good: readers of later versions are tested with it.
 """
@@ -10,6 +11,7 @@ released, its vector stays as it is for good: readers of later versions are test
 import json
 import shutil
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,13 +35,15 @@ from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.trust.envelope import ROOT_TYPE, STATEMENT_TYPE, Envelope
 from airgap.trust.keys import SigningKey
+from airgap.trust.recall import Recall
 from airgap.trust.root import ReceivingSite, Role, RootKey, SignedRoot, TrustRoot
 from tests.support.images import Image, Layer, make_image, make_index
 
 HERE = Path(__file__).parent
-BASIC, VOLUMES = "v1-basic", "v1-volumes"
+BASIC, VOLUMES, RECALLED = "v1-basic", "v1-volumes", "v1-recalled"
 CREATED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 EXPIRES = datetime(2026, 4, 2, 3, 4, 5, tzinfo=UTC)
+REASON = 'TEST-2: the image "app" has a fault \u2013 do not use it'
 VERIFY_TEXT = b"A test vector of airgap, signed by keys that everybody has. Never trust it.\n"
 
 
@@ -72,9 +76,30 @@ def images() -> dict[ImageReference, Image]:
 
 def root() -> bytes:
     """Alice and Bob must both sign."""
+    return signed(first_root())
+
+
+def signed(document: TrustRoot) -> bytes:
+    return Envelope.sign(ROOT_TYPE, document.to_bytes(), [key("alice"), key("bob")]).to_bytes()
+
+
+def second_root() -> bytes:
+    """Recalls the bundle of `v1-basic`."""
+    recall = Recall(
+        statement_sha256=Digest.of(statement(BASIC, contents()).to_bytes()).hex,
+        stream=BASIC,
+        epoch=1,
+        serial=1,
+        reason=REASON,
+        time=CREATED,
+    )
+    return signed(replace(first_root(), version=2, recalled=(recall,)))
+
+
+def first_root() -> TrustRoot:
     alice, bob, site = (key(owner).public_key for owner in ("alice", "bob", "site"))
     both = frozenset({alice.keyid, bob.keyid})
-    document = TrustRoot(
+    return TrustRoot(
         version=1,
         epoch=1,
         expires=datetime(2028, 1, 1, tzinfo=UTC),
@@ -90,15 +115,14 @@ def root() -> bytes:
         },
         sites={"hq": ReceivingSite(frozenset({site.keyid}))},
     )
-    return Envelope.sign(ROOT_TYPE, document.to_bytes(), [key("alice"), key("bob")]).to_bytes()
 
 
 def graph(name: ImageReference, image: Image) -> ImageGraph:
     return walk_image(image.descriptor, lambda d: image.contents[d.digest], lambda i: i.manifests, str(name))
 
 
-def contents() -> dict[str, bytes]:
-    """Every file that the statement lists."""
+def contents(*newer_roots: bytes) -> dict[str, bytes]:
+    """Every file that the statement lists. `newer_roots` follow the first one."""
     graphs = {name: graph(name, image) for name, image in images().items()}
     files = {digest.path: raw for image in images().values() for digest, raw in image.contents.items()}
     files[OCI_LAYOUT_FILE] = OCI_LAYOUT
@@ -106,12 +130,12 @@ def contents() -> dict[str, bytes]:
     views = [view for name, found in graphs.items() if (view := found.docker_view(name))]
     files[MANIFEST_FILE] = manifest_json(views)
     files[VERIFY_FILE] = VERIFY_TEXT
-    files["trust/1.root.json"] = root()
+    files |= {f"trust/{n}.root.json": raw for n, raw in enumerate((root(), *newer_roots), 1)}
     files[SUMS_FILE] = sha256sums({file: Digest.of(raw).hex for file, raw in files.items()})
     return files
 
 
-def statement(stream: str, files: dict[str, bytes]) -> Statement:
+def statement(stream: str, files: dict[str, bytes], root_version: int = 1) -> Statement:
     graphs = {name: graph(name, image) for name, image in images().items()}
     return Statement(
         subjects={name: Digest.of(raw).hex for name, raw in files.items()},
@@ -137,7 +161,7 @@ def statement(stream: str, files: dict[str, bytes]) -> Statement:
         requires=(),
         total_bytes=sum(map(len, files.values())),
         manifest_sha256="0" * 64,
-        root_version=1,
+        root_version=root_version,
         sender=SendingSite("hq", LedgerCheckpoint("hq", 1, "1" * 64)),
         transfer={"ticket": "TEST-1"},
         tool_version="1.0.0",
@@ -158,8 +182,9 @@ def expectation(payload: bytes, envelope: Envelope) -> dict[str, object]:
 
 def bundle(stream: str) -> dict[str, bytes]:
     """Every file of a bundle that is not cut, by name."""
-    files = contents()
-    payload = statement(stream, files).to_bytes()
+    newer_roots = [second_root()] if stream == RECALLED else []
+    files = contents(*newer_roots)
+    payload = statement(stream, files, 1 + len(newer_roots)).to_bytes()
     envelope = Envelope.sign(STATEMENT_TYPE, payload, [key("alice"), key("bob")])
     files |= {f"sig/{found.keyid[:16]}.sig": found.sig for found in envelope.signatures}
     return files | {STATEMENT_FILE: payload, ENVELOPE_FILE: envelope.to_bytes()}
@@ -198,7 +223,7 @@ def vector(name: str) -> dict[str, bytes]:
 
 
 def main() -> int:
-    for vector_name in (BASIC, VOLUMES):
+    for vector_name in (BASIC, VOLUMES, RECALLED):
         shutil.rmtree(HERE / vector_name, ignore_errors=True)
         for name, raw in vector(vector_name).items():
             path = HERE / name

@@ -7,6 +7,7 @@ from airgap.audit.report import LedgerEntry
 from airgap.bundle.medium import format_size
 from airgap.bundle.statement import ImageRecord, Statement
 from airgap.review.export import stated_pairs, texts
+from airgap.review.media import media_of
 from airgap.review.page.markup import (
     BLANK,
     Html,
@@ -19,7 +20,7 @@ from airgap.review.page.markup import (
     stacked,
 )
 from airgap.review.records import KeptReceipt
-from airgap.review.report import STATES, Report, media_of
+from airgap.review.report import STATES, Report
 from airgap.review.signers import describe_key, signing_keys
 from airgap.review.transfers import Recipient, Standing, Transfer, TransferState
 
@@ -37,6 +38,7 @@ _KINDS = {
     TransferState.PARTIAL: "open",
     TransferState.OVERDUE: "bad",
     TransferState.SUPERSEDED: "quiet",
+    TransferState.RECALLED: "bad",
 }
 """The look of a state; its word is always there too."""
 MEDIA = ("Done", "Time", "By", "Label", "Serial", "Medium", "At", "Read back")
@@ -171,14 +173,17 @@ def loaded_card(load: KeptReceipt, entries: Sequence[LedgerEntry], report: Repor
         image.get("reference"): texts(image.get("platforms")) for image in (done.images if done else ())
     }
     size = details.get("bytes")
-    good = receipt.result == Outcome.OK
+    recall = report.recall_of(load)
+    good = receipt.result == Outcome.OK and recall is None
+    state = f"loaded: {receipt.result}" + (", recalled" if recall else "")
     return _card(
         load.title,
-        element("span", f"loaded: {receipt.result}", class_=f"badge {'good' if good else 'bad'}"),
+        element("span", state, class_=f"badge {'good' if good else 'bad'}"),
         facts(
             (
                 ("Loaded", markup(moment(receipt.time), f" by {receipt.by}")),
                 ("Into", markup(code(receipt.target), f" {receipt.target_engine or receipt.target_version}")),
+                ("Recalled", recall.words if recall else ""),
                 ("Size", format_size(size) if isinstance(size, int) else ""),
                 ("Signed by", stacked(describe_key(keyid, root) for keyid in receipt.keyids)),
                 ("Under", f"trust root {receipt.root_version}, {receipt.threshold} needed"),

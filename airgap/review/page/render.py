@@ -7,6 +7,7 @@ from importlib.resources import files
 from airgap import __version__
 from airgap.errors import printable
 from airgap.review.export import statement_of
+from airgap.review.media import NOT_ENCRYPTED
 from airgap.review.page.cards import MEDIA, badge, loaded_card, media_rows, sent_card
 from airgap.review.page.markup import (
     BLANK,
@@ -34,7 +35,7 @@ _HEAD = """<!DOCTYPE html>
 </head>
 <body>
 """
-_BAD = ("overdue", "refused", "alarms")
+_BAD = ("overdue", "recalled", "refused", "alarms")
 """The counts that need attention if they are not 0."""
 
 
@@ -45,7 +46,7 @@ def render(report: Report) -> str:
     sha256 = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     main = element(
         "main", _summary(report), _alarms(report), _overview(report), _sent(report), _loaded(report),
-        _other_media(report), _odd(report), _signatures(report),
+        _lost_media(report), _other_media(report), _odd(report), _signatures(report),
     )  # fmt: skip
     head = _HEAD.format(hash=sha256, title=title, style=style)
     return f"{head}{_header(report)}\n{main}\n{_footer()}\n</body>\n</html>\n"
@@ -143,6 +144,18 @@ def _other_media(report: Report) -> Html:
     rows = [(entry.title or entry.event, *row) for entry in others for row in media_rows([entry])]
     table = element_table("Media", ("Bundle", *MEDIA), rows)
     return section("media", "Other media", table) if rows else Html()
+
+
+def _lost_media(report: Report) -> Html:
+    rows = [
+        (
+            lost.title, moment(lost.since), lost.reason, stacked(bundle.title for bundle in lost.bundles),
+            stacked(bundle.arrival for bundle in lost.bundles),
+        )
+        for lost in report.lost
+    ]  # fmt: skip
+    table = element_table("Lost media", ("Medium", "Lost since", "Reason", "Bundles", "Confirmed by"), rows)
+    return section("lost", "Lost media", element("p", NOT_ENCRYPTED), table) if rows else Html()
 
 
 def _odd(report: Report) -> Html:

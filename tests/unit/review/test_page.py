@@ -77,7 +77,7 @@ def test_the_summary(officers):
         tile.query_one("dt").to_text(): tile.query_one("dd").to_text() for tile in page.query(".tiles > div")
     }
     assert tiles == {
-        "Sealed": "5", "Confirmed": "1", "Waiting": "2", "Superseded": "1", "Overdue": "1", "Loaded": "0",
+        "Sealed": "5", "Confirmed": "1", "Waiting": "2", "Superseded": "1", "Overdue": "1", "Recalled": "0", "Loaded": "0",
         "Refused": "1", "Alarms": "1",
     }  # fmt: skip
     assert [tile.query_one("dt").to_text() for tile in page.query(".tiles > .bad")] == [

@@ -80,7 +80,8 @@ def test_what_is_no_alarm(report, code, event, result):
 def test_every_bundle_is_counted_once(officers):
     counts = officers.counts
     assert counts == {
-        "sealed": 5, "confirmed": 1, "waiting": 2, "superseded": 1, "overdue": 1, "loaded": 0, "refused": 1, "alarms": 1,
+        "sealed": 5, "confirmed": 1, "waiting": 2, "superseded": 1, "overdue": 1, "recalled": 0,
+        "loaded": 0, "refused": 1, "alarms": 1,
     }  # fmt: skip
     assert summary_line(officers).startswith("sealed 5, confirmed 1, waiting 2, superseded 1, overdue 1, ")
     assert [row[5] for row in sent_rows(officers)] == [
