@@ -14,7 +14,7 @@ from typing import Any
 from airgap.errors import FormatError, TrustError
 from airgap.limits import MAX_REASON_CHARACTERS, MAX_RECALLS
 from airgap.oci.strict_json import Fields
-from airgap.times import format_time, parse_time
+from airgap.times import describe_time, format_time, parse_time
 
 KEY = "recalled"
 """The field of a trust root; present only if there are recalls, so that other roots keep their bytes."""
@@ -45,7 +45,7 @@ class Recall:
     @property
     def words(self) -> str:
         """The reason and the time, for people."""
-        return f"{self.reason} ({format_time(self.time)})"
+        return f"{self.reason} ({describe_time(self.time)})"
 
     def misnames(self, stream: str, epoch: int, serial: int) -> bool:
         """Return whether the statement, whose place this is, has another place than the recall says."""
