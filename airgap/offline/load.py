@@ -36,7 +36,7 @@ from airgap.offline.image_tar import ImageTar
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.load_older import explained, nameless
+from airgap.offline.load_older import explain_missing_names, nameless
 from airgap.offline.load_together import load_together, withhold, withhold_files
 from airgap.offline.loader import (
     FAILED,
@@ -75,7 +75,7 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     if isinstance(target, FileTarget):
         return _load_file(target, loading, images)
     results = _load_with(_loader(target, loading), target, loading, images)
-    return explained(results, loading.only_for[0]) if loading.only_for else results
+    return explain_missing_names(results, loading.only_for[0]) if loading.only_for else results
 
 
 def load_with_files(target: Target, folder: FilesTarget | None, loading: Loading) -> list[LoadedImage]:

@@ -52,13 +52,11 @@ def withhold(results: Sequence[LoadedImage]) -> None:
     for result in results:
         if result.verdict == LOADED:
             result.verdict, result.after = FAILED, result.before
-            result.error = WithheldError(
-                "not named, because another image failed", subject=result.image.name
-            )
+            result.error = WithheldError("not named, because another image failed", subject=result.image.name)
 
 
 def withhold_files(results: Sequence[LoadedImage]) -> None:
-    """Set the verdict of files that an engine skipped to failed: they are not written into a folder either."""
+    """Set the verdict of files that an engine skipped to failed: they are not written into a folder."""
     for result in results:
         if result.verdict == SKIPPED and result.image.record.files:
             result.verdict, result.reason = FAILED, None

@@ -34,7 +34,7 @@ def missing_layers(digests: Sequence[Digest], what: str, *, subject: object, hin
 
 
 @contextmanager
-def explained(statement: Statement, site: Site, target: str | None) -> Iterator[None]:
+def explain_missing_base(statement: Statement, site: Site, target: str | None) -> Iterator[None]:
     """Add to a `MissingBaseError` what the bundle builds on, and what can be done.
 
     Args:
