@@ -71,7 +71,10 @@ def refused_words(gap: Gap, delta: Path) -> str:
     """The explanation alone: a ledger that somebody changed is refused earlier by the commands."""
     statement = Statement.parse((delta / "statement.json").read_bytes())
     error = missing_layers([Digest.of(BASE.blob)], "x", subject="t", hint="h")
-    with pytest.raises(MissingBaseError) as caught, explain_missing_base(statement, Site(gap.offline.home), "t"):
+    with (
+        pytest.raises(MissingBaseError) as caught,
+        explain_missing_base(statement, Site(gap.offline.home), "t"),
+    ):
         raise error
     return str(caught.value)
 
