@@ -78,14 +78,14 @@ def _recalled(home: Path) -> list[dict[str, Any]]:
 def _choice(home: Path, sender: str | None, names: list[str] | None) -> "SenderChoice":
     """Return the sender that is meant, with the rules about its names."""
     from airgap.admin.install_root import SenderChoice
-    from airgap.admin.senders import to_install
+    from airgap.admin.senders import sender_to_install
     from airgap.durable import exists
     from airgap.sender_state import SENDER_FILE
     from airgap.site import Site
 
     needed = False
     if sender is not None and exists(home / "site.json"):
-        chosen = to_install(Site(home), sender)
+        chosen = sender_to_install(Site(home), sender)
         needed = bool(chosen.sender) and not exists(chosen.folder / SENDER_FILE)
     return SenderChoice(sender, trust_senders.asked_rule(names, sender, needed=needed))
 
@@ -118,11 +118,11 @@ def _install(
 
 def _state(home: Path, choice: "SenderChoice") -> "Site | None":
     """Return this site with the state of the chosen sender; None if there is no site yet."""
-    from airgap.admin.senders import to_install
+    from airgap.admin.senders import sender_to_install
     from airgap.durable import exists
     from airgap.site import Site
 
-    return to_install(Site(home), choice.name) if exists(home / "site.json") else None
+    return sender_to_install(Site(home), choice.name) if exists(home / "site.json") else None
 
 
 def _show(

@@ -152,7 +152,7 @@ def find_contradictions(kept: Kept) -> Iterator[str]:
     """Yield an alarm for each recall whose stream, epoch and serial are not those of the bundle that it is
     about, if that bundle is known here: only the SHA-256 decides, but people read the name.
 
-    Only recalls and bundles of the first sender are compared, because another one may use the same stream name.
+    Only recalls and bundles of the first sender are compared: another one may use the same stream name.
     """
     places: dict[str, _Place] = {}
     for sealed in kept.sealed:
