@@ -1,11 +1,12 @@
-"""Recall a bundle: no site uses it any more, not even one that has accepted it.
+"""Recall a bundle: it must no longer be used at any site, not even at one that has accepted it.
 
-The recall is part of the next trust root, is signed like any change of it, and cannot be taken back. A site
+The recall is part of the next trust root, is signed like any other change, and cannot be taken back. A site
 that has this root does not verify, load, serve or copy the bundle, nor take content from it for another one.
 What is already loaded stays: each site shows it until another bundle has replaced it.
 
-The reason travels to every site and is shown there: write nothing that they may not read. A version of airgap
-that does not know recalls refuses a trust root with one, and all bundles after it: update those sites first.
+The reason travels to every site and is shown there: do not write anything that they must not read. A version
+of airgap that does not know recalls refuses a trust root with one, and all bundles after it: update those
+sites first.
 
 Example: airgap recall stack-0007 --reason 'CHG-91: the api image leaks a key'
 """
@@ -36,7 +37,7 @@ def run(
             help="The path of the bundle, or the name of one that was sealed here.",
         ),
     ],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; every site shows it.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason; every site shows it.")],
     epoch: Annotated[
         int | None,
         typer.Option(

@@ -39,7 +39,7 @@ def install(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A name for the sending side; needed for a second one, and for its later trust roots.",
+            help="The name of the sender; needed for each after the first, and for its later trust roots.",
             autocompletion=complete.senders,
         ),
     ] = None,
@@ -50,8 +50,8 @@ def install(
     """Trust a sending side, after comparing the fingerprint of its trust root.
 
     The root that fits the fingerprint is found, whichever version it is, and the versions that follow it are
-    installed too. A site may take bundles of several sending sides: each further one gets a name with
-    --sender, and may only set the --names that it is given.
+    installed too. A site may accept bundles from several senders: each one after the first gets a name with
+    --sender, and may set only the names that --names allows.
 
     Example: airgap trust install /media/stick/edge-stack-0007 --site plant-7
     """
