@@ -1,4 +1,4 @@
-"""Load an older bundle, which was accepted before, for its content only (FORMAT.md §7.1, rule 6)."""
+"""Loads an older bundle, which was accepted before, for its content only (FORMAT.md §7.1, rule 6)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
