@@ -149,6 +149,11 @@ def refuse_dropped(old: Iterable[Recall], new: Iterable[Recall], where: str) -> 
             raise TrustError(
                 "a recall must not be changed or dropped",
                 subject=f"{where}: recalled {recall.statement_sha256}",
-                want=f"{recall.title}, epoch {recall.epoch}: {recall.words}",
-                got="no recall" if now is None else f"{now.title}, epoch {now.epoch}: {now.words}",
+                want=_exactly(recall),
+                got="no recall" if now is None else _exactly(now),
             )
+
+
+def _exactly(recall: Recall) -> str:
+    """Return all parts of a recall, with the time to the second."""
+    return f"{recall.title}, epoch {recall.epoch}: {recall.reason} ({format_time(recall.time)})"

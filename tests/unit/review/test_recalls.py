@@ -134,7 +134,7 @@ def test_only_loads_here_are_alarms_here(kept, receipt):
     found = recalling(kept, recall_of(sealed), receipts=[receipt])
     assert list(own_alarms(found, SENDER)) == []
     [alarm] = own_alarms(found, RECEIVER)
-    assert alarm.startswith(f"{sealed.statement.title} is recalled: leaks (20")
+    assert alarm.startswith(f"{sealed.statement.title} is recalled: leaks (")
 
 
 @pytest.mark.parametrize("changes", [{}, {"stream": "x"}, {"serial": 9}, {"statement_sha256": "0" * 64}])
