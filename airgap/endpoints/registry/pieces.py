@@ -135,7 +135,7 @@ class PieceDownload(io.RawIOBase):
                 partial(self._open_piece, stop=stop),
                 offset=self._next,
                 size=stop,
-                budget=self._blob.retry_budget(stop - self._next),
+                budget=self._blob.retry_budget(),
             )
             give_back = partial(self._connections.give_back, buffer)
             self._pieces.append(_Piece(stream, buffer[: stop - self._next], self._blob.subject, give_back))

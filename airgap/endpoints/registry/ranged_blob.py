@@ -37,6 +37,7 @@ class RangedBlob:
         self._request = request
         self._link: str | None = None
         self._tags: tuple[str | None, ...] | None = None
+        self._budget = session.retry_budget(size=size)
         self.size = size
         self.open_rest = open_rest
 
@@ -45,9 +46,9 @@ class RangedBlob:
         """Its name in errors."""
         return self._request.subject
 
-    def retry_budget(self, size: int) -> RetryBudget:
-        """Return the retries for a piece of `size` bytes."""
-        return self._session.retry_budget(size=size)
+    def retry_budget(self) -> RetryBudget:
+        """Return the retries for a piece."""
+        return self._budget.for_part()
 
     def ask(self, start: int, stop: int) -> Question:
         """Return the request for the bytes from `start` up to `stop`, exclusive, and its reader."""
