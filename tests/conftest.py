@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import typer
 
 from tests.support.kits import FetchedOnce
 
@@ -41,6 +42,14 @@ FOREIGN = (
 )  # fmt: skip
 CLAIMS = ("SUDO_USER", "SUDO_UID", "DOAS_USER", "PKEXEC_UID")
 """What says who became this user: the tests may be run by sudo, too."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_are_built_once() -> Iterator[None]:
+    """A process runs one command; here typer would build all of them again for each, in 50 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ import json
 import os
 import shutil
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import time_machine
+import pytest
 
 from airgap.cli.main import main
 from airgap.endpoints.layout import Layout
@@ -22,7 +22,15 @@ from tests.support.images import Image, Layer, make_image, noise, write_layout
 BASE = {"base": noise(40_000, 1)}
 """The files of the layer that all images have."""
 
-Clock = time_machine.Traveller
+
+class Clock(datetime):
+    """What `datetime` is for `airgap.site`, where all commands read the time."""
+
+    moment: ClassVar[datetime]
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return cls.moment.astimezone(tz)
 
 
 def image_of(version: int) -> Image:
@@ -131,15 +139,16 @@ class Plant:
 class Calendar:
     """The clock of everybody in the story."""
 
-    traveller: Clock
-    day: date = date(2025, 1, 6)
+    patch: pytest.MonkeyPatch
+    day: date = date(2025, 1, 2)
 
-    def now(self) -> datetime:
-        return datetime(self.day.year, self.day.month, self.day.day, 9, 14, tzinfo=UTC)
+    def __post_init__(self) -> None:
+        self.patch.setattr("airgap.site.datetime", Clock)
+        self.go_to(self.day)
 
     def go_to(self, day: date) -> None:
         self.day = day
-        self.traveller.move_to(self.now(), tick=False)
+        Clock.moment = datetime(day.year, day.month, day.day, 9, 14, tzinfo=UTC)
 
     def wait(self, days: int) -> None:
         self.go_to(self.day + timedelta(days=days))
