@@ -1,6 +1,5 @@
 """What two years bring, month by month; each test asks one question about the state at the end."""
 
-import functools
 from collections.abc import Iterator
 from datetime import date
 from importlib.resources import files
@@ -8,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from tests.e2e.test_page import AXE
 from tests.story.people import image_of
@@ -23,8 +21,7 @@ REASON = "CHG-91: the api leaks its log"
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with pytest.MonkeyPatch.context() as patch, new_world(tmp_path_factory.mktemp("years")) as made:
-        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+    with new_world(tmp_path_factory.mktemp("years")) as made:
         live_2025(made)
         live_2026(made)
         yield made
