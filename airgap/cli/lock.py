@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import carried_files, console
+from airgap.cli import carried_files, console, progress_output
 from airgap.cli.options import Images, PullAccess, StreamName, TableOutput
 from airgap.cli.tables import Table
 from airgap.errors import FormatError, UsageError
@@ -64,7 +64,14 @@ def run(
     expanded = expand(choice.manifest, endpoints.source, failures, before=known, keep=keep, only=only or ())
     total = expanded.manifest.count + len(failures)
     kept = _kept(choice, expanded.manifest, before, only) if update is None else {}
-    lock = resolve(expanded.manifest, endpoints.source, failures, kept=kept, charts=expanded.charts)
+    lock = resolve(
+        expanded.manifest,
+        endpoints.source,
+        failures,
+        kept=kept,
+        charts=expanded.charts,
+        progress=progress_output.make_progress(quiet=output.quiet),
+    )
     refuse_failures(failures, total, hint="no lock was written: a lock must have all images")
     _show(choice, lock, before, expanded, output)
 

@@ -106,7 +106,13 @@ def _lock_of(
     kept = previous_images(choice) if choice.is_made else {}
     expanded = expand(choice.manifest, endpoints.source, failures)
     lock = resolve(
-        expanded.manifest, endpoints.source, failures, documents, kept=kept, charts=expanded.charts
+        expanded.manifest,
+        endpoints.source,
+        failures,
+        documents,
+        kept=kept,
+        charts=expanded.charts,
+        progress=progress,
     )
     for line in (*map(str, lock.left_out), *chart_lines(lock, expanded)):
         progress.note(line)

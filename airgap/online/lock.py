@@ -21,11 +21,12 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.listed import Attached, hint_for, pick, why_left_out
-from airgap.online.lock_files import lock_files
+from airgap.online.lock_files import SILENT, lock_files
 from airgap.online.plan import METADATA_JOBS, DocumentCache, Failures, MetadataReader, OpenSource, sort_out
 from airgap.online.platforms import choose_held, choose_platforms, default_platform, has_of
 from airgap.online.referrers import with_attached
 from airgap.online.relock import KeptImages
+from airgap.progress import Progress
 from airgap.workers import run_all
 
 
@@ -46,13 +47,15 @@ def resolve(
     *,
     kept: KeptImages | None = None,
     charts: Sequence[LockedImage] = (),
+    progress: Progress = SILENT,
 ) -> Lock:
     """Return the lock of `manifest`, including attachments of its images. Only metadata is fetched;
     `documents` keeps what was read.
 
     `default` is the platform for images without one in the manifest (this machine's if None). `kept` are
     images that are not resolved again, and `charts` those of repositories over HTTP (see `expand`).
-    Raises the first entry's error in manifest order or, with `failures`, locks the others.
+    `progress` gets the reading of large files. Raises the first entry's error in manifest order or, with
+    `failures`, locks the others.
     """
     found = [_Resolved() for _ in manifest.images]
     resolver = _Resolver(open_source, documents or DocumentCache(), default or default_platform())
@@ -68,7 +71,7 @@ def resolve(
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
     sort_out(failed, failures)
-    made = [*lock_files(manifest, open_source, failures), *charts]
+    made = [*lock_files(manifest, open_source, failures, progress), *charts]
     names: dict[ImageReference, LockedImage] = {}
     for image in (*(image for resolved in found for image in resolved.images), *made):
         other = names.setdefault(image.name.normal, image)

@@ -87,7 +87,7 @@ LIES = {
     "another digest": (index(f"digest: {'0' * 64}", "urls: [demo-1.2.3+b1.tgz]"), 12, "the chart is not the one in the repository's index"),
     "no digest text": (index("digest: x", "urls: [demo-1.2.3+b1.tgz]"), 10, "not a digest"),
     "no address": (index("urls: []"), 10, "the index does not say where the chart is"),
-    "another scheme": (index("urls: ['file:///etc/passwd']"), 18, "points to an unusable address"),
+    "another scheme": (index("urls: ['file:///etc/passwd']"), 18, "the web server points to an unusable address"),
     "a login": (index("urls: ['http://a:b@127.0.0.1/x']"), 18, "points to an unusable address"),
     "inside": (index("urls: ['http://10.0.0.1/x']"), 2, "the address is plain HTTP"),
     "no such file": (index("urls: [../../../etc/passwd]"), 18, "404"),
