@@ -73,8 +73,7 @@ def expand(
         open_source: Opens registries and web servers.
         failures: Takes the errors of single items, which are then left out. Without it, the first error is
             raised.
-        before: The lock that is replaced: the images of a chart of a registry are those of the version that
-            stays locked.
+        before: The lock that is replaced: charts of registries that stay locked are read by their digest.
         keep: A lock of this manifest, of which all charts stay, except those that `only` names.
         only: Names of images and charts as a person writes them.
 
