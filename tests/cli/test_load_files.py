@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from airgap import api
 from tests.cli.conftest import Gap, files_of
 from tests.cli.test_audit import introduce
 from tests.support.damage import flip
@@ -55,13 +54,6 @@ def verdicts(gap: Gap, *words: object, code: int = 0) -> list[str]:
     images = gap.offline("load", *words, "--json", code=code).json["images"]
     assert [image["reference"] for image in images] == ["example.com/web:1", *ARTIFACTS]
     return [image["verdict"] for image in images]
-
-
-def test_the_library_lists_the_files(gap, bundle):
-    images = api.verify([bundle], home=gap.offline.home).images
-    assert sorted((file.name, file.size) for image in images for file in image.files) == sorted(
-        (name, len(raw)) for name, raw in FILES.items()
-    )
 
 
 def test_files_are_written_whole_with_their_modes(gap, bundle, srv):
