@@ -29,12 +29,26 @@ from airgap.site import now as clock
 from airgap.site_check import CheckedSite, check_site
 from airgap.trust.envelope import Envelope
 
-__all__ = ["AirgapError", "Bundle", "Image", "Receipt", "ReceiptImage", "read_receipt", "verify"]
+__all__ = ["AirgapError", "Bundle", "File", "Image", "Receipt", "ReceiptImage", "read_receipt", "verify"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file that a bundle carries beside images."""
+
+    name: str
+    """Its name on the isolated side, with `/` for folders."""
+    mode: str
+    """`0644` or `0755`."""
+    digest: str
+    """`sha256:` and 64 hex digits."""
+    size: int
+    """In bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image or artifact of a bundle."""
+    """An image, files or another artifact of a bundle."""
 
     name: str
     """Its name on the isolated side."""
@@ -43,9 +57,11 @@ class Image:
     digest: str
     """Of its image index or image manifest: `sha256:` and 64 hex digits."""
     kind: str
-    """`image` or `artifact`."""
+    """`image`, `artifact` or `files`."""
     platforms: tuple[str, ...]
     source: str
+    files: tuple[File, ...] = ()
+    """The files of the kind `files`; none of any other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +181,10 @@ def _bundle(bundle: VerifiedBundle, alarms: tuple[str, ...]) -> Bundle:
                 kind=str(record.kind),
                 platforms=tuple(platform.platform for platform in record.platforms),
                 source=record.source,
+                files=tuple(
+                    File(name=item.name, mode=str(item.mode), digest=str(item.digest), size=item.size)
+                    for item in record.files
+                ),
             )
             for record in statement.images
         ),

@@ -90,6 +90,12 @@ MAX_CHART_UNPACKED_BYTES = 100 << 20
 """The files in it, as in Helm."""
 MAX_CHART_FILES = 10_000
 """Entries of the archive."""
+PROGRESS_FILE_BYTES = 64 << 20
+"""A local file from which on `airgap lock` shows progress: it takes about a second to read."""
+MAX_PROVENANCE_BYTES = 1 << 20
+"""The provenance file of a chart, which repeats its Chart.yaml."""
+GPGV_SECONDS = 30
+"""Until `gpgv` must have checked a provenance file."""
 MAX_TEXT_CHARACTERS = 1000
 """A line of free text in a manifest, which goes into the statement and the ledger."""
 MAX_PATTERN_CHARACTERS = 500

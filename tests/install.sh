@@ -9,7 +9,7 @@
 #     sh tests/install.sh roots       the roots, which need the packages
 set -eu
 
-packages='age man-db docker.io docker-registry podman skopeo umoci buildah strace debootstrap openssl apache2-utils ca-certificates python3-venv'
+packages='age gpgv man-db docker.io docker-registry podman skopeo umoci buildah strace debootstrap openssl apache2-utils ca-certificates python3-venv'
 # media of the tests' own: file systems, and programs that present them (FUSE)
 packages="$packages dosfstools e2fsprogs exfat-fuse exfatprogs fuse3 fusefat ntfs-3g"
 # servers of the tests' own: the package does not start one

@@ -17,7 +17,7 @@ from airgap import errors
 PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
-GROUND = ("account", "durable", "errors", "hiding", "limits", "owned", "times", "workers")
+GROUND = ("account", "durable", "errors", "hiding", "limits", "owned", "programs", "times", "workers")
 """Single modules that need nothing but one another; together they are one room."""
 
 SAME_ROOM = {"sender_state": "site"}
@@ -81,7 +81,7 @@ DOORS = {
     "pydantic_core": r"airgap\.manifest\..+",
     "requests": r"airgap\.endpoints\.docker\.(client|dial)",
     "rich": r"airgap\.cli\.progress_output",
-    "semantic_version": r"airgap\.manifest\.tag_rule",
+    "semantic_version": r"airgap\.manifest\.(chart_versions|tag_rule)",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
     "yaml": r"airgap\.manifest\.(strict_yaml|yaml_nodes)",
@@ -114,14 +114,14 @@ NEVER = {
 NARROW = {
     "asyncio": r"airgap\.endpoints\.server\.(server|exchange|slots)",
     "subprocess": (
-        r"airgap\.(discover\.helm_program|endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)"
+        r"airgap\.(programs|endpoints\.(containerd\.ctr|docker\.helper)|kit\.install|online\.wheels)"
     ),
     "zipfile": r"airgap\.online\.own_wheel",
 }
 """Who may all the same. `serve` answers many connections at a time. A kit is fetched and installed by pip,
 which has no other door than its command line,
 containerd has its own client, `ctr`, and programs may keep the logins of registries; only Helm knows how a chart's
-templates are rendered; our own wheel is written, and no archive read.
+templates are rendered, and `gpgv` checks OpenPGP signatures; our own wheel is written, and no archive read.
 """
 
 STANDS_ALONE = "airgap.kit.install"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from airgap.cli import carried_files, console
+from airgap.cli import carried_files, console, progress_output
 from airgap.cli.options import Images, PullAccess, StreamName, TableOutput
 from airgap.cli.tables import Table
 from airgap.errors import FormatError, UsageError
@@ -22,6 +22,7 @@ from airgap.errors import FormatError, UsageError
 if TYPE_CHECKING:
     from airgap.cli.manifest_choice import ManifestChoice
     from airgap.manifest import Lock, LockedImage, TransferManifest
+    from airgap.online.expand import Expanded
     from airgap.online.platforms import Chosen
     from airgap.online.relock import KeptImages, Relocked
 
@@ -48,9 +49,9 @@ def run(
 ) -> None:
     from airgap.cli.endpoints import Endpoints
     from airgap.cli.manifest_choice import choose_manifest
+    from airgap.online.expand import expand
     from airgap.online.lock import resolve
     from airgap.online.plan import Failures, refuse_failures
-    from airgap.online.tag_rules import apply_rules
 
     if update not in (None, "all") or (update and only):
         raise UsageError("--update resolves everything", want="--update all, or --only IMAGE", got=update)
@@ -59,12 +60,20 @@ def run(
     endpoints = Endpoints(registries)
     failures: Failures = {}
     keep = before if only and before is not None and before.fits(choice.manifest) else None
-    manifest = apply_rules(choice.manifest, endpoints.source, failures, keep=keep, only=only or ())
-    total = manifest.count + len(failures)
-    kept = _kept(choice, manifest, before, only) if update is None else {}
-    lock = resolve(manifest, endpoints.source, failures, kept=kept)
+    known = before if update is None else None
+    expanded = expand(choice.manifest, endpoints.source, failures, before=known, keep=keep, only=only or ())
+    total = expanded.manifest.count + len(failures)
+    kept = _kept(choice, expanded.manifest, before, only) if update is None else {}
+    lock = resolve(
+        expanded.manifest,
+        endpoints.source,
+        failures,
+        kept=kept,
+        charts=expanded.charts,
+        progress=progress_output.make_progress(quiet=output.quiet),
+    )
     refuse_failures(failures, total, hint="no lock was written: a lock must have all images")
-    _show(choice, lock, before, output)
+    _show(choice, lock, before, expanded, output)
 
 
 def _lock_before(choice: "ManifestChoice", *, needed: bool) -> "Lock | None":
@@ -97,8 +106,11 @@ def _kept(
     return unchanged_items(manifest, before)
 
 
-def _show(choice: "ManifestChoice", lock: "Lock", before: "Lock | None", output: TableOutput) -> None:
+def _show(
+    choice: "ManifestChoice", lock: "Lock", before: "Lock | None", expanded: "Expanded", output: TableOutput
+) -> None:
     from airgap.cli import platforms
+    from airgap.cli.chart_results import chart_lines, charts_value
     from airgap.cli.manifest_plan import unknown_lines
     from airgap.online.plan import unknown_value
     from airgap.online.relock import compare_locks
@@ -128,12 +140,14 @@ def _show(choice: "ManifestChoice", lock: "Lock", before: "Lock | None", output:
         ],
         "left_out": left_out,
         "attachments_unknown": unknown_value(unknown),
+        **charts_value(expanded),
     }
     rows = _changes(changes) or _lines(images)
     rows += carried_files.lines(locked.carried for image in lock.images for locked in image.files)
     if before and not any(change.was != change.now for change in changes):
         rows.append("nothing changed")
     rows += map(str, rules if before else ())
+    rows += chart_lines(lock, expanded)
     console.show_result(value, [*rows, *notes, *(f"written: {path}" for path in written)], output)
 
 
@@ -173,6 +187,8 @@ def _value(image: "LockedImage") -> dict[str, Any]:
         "reference": str(image.reference),
         "digest": str(digest),
         "digest_kind": kind,
+        "chart": None if image.brought is None else str(image.brought.chart),
+        "certainty": None if image.brought is None else image.brought.certainty,
         "platforms": [str(platform) for platform in image.platforms] or "all",
         "carried_files": carried_files.value(locked.carried for locked in image.files),
         **platforms.value(_chosen(image)),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from airgap.bundle.statement import Statement
+from airgap.cli.chart_results import chart_lines
 from airgap.cli.endpoints import Endpoints
 from airgap.cli.manifest_choice import ManifestChoice
 from airgap.cli.options import BaseChoice
@@ -12,10 +13,10 @@ from airgap.errors import UsageError
 from airgap.manifest import Lock, TransferManifest
 from airgap.online.bases import Bases, named_by_bundle
 from airgap.online.delta_base import absent_from, held_by, partial_base, read_bases
+from airgap.online.expand import expand
 from airgap.online.lock import resolve
 from airgap.online.plan import DocumentCache, Failures, TransferPlan, make_plan
 from airgap.online.relock import KeptImages, unchanged_items
-from airgap.online.tag_rules import apply_rules
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
@@ -103,10 +104,18 @@ def _lock_of(
     if not choice.is_made:
         progress.note(f"no {name}: using the tags as they are now")
     kept = previous_images(choice) if choice.is_made else {}
-    manifest = apply_rules(choice.manifest, endpoints.source, failures)
-    lock = resolve(manifest, endpoints.source, failures, documents, kept=kept)
-    for item in lock.left_out:
-        progress.note(str(item))
+    expanded = expand(choice.manifest, endpoints.source, failures)
+    lock = resolve(
+        expanded.manifest,
+        endpoints.source,
+        failures,
+        documents,
+        kept=kept,
+        charts=expanded.charts,
+        progress=progress,
+    )
+    for line in (*map(str, lock.left_out), *chart_lines(lock, expanded)):
+        progress.note(line)
     if choice.is_made and writing and not failures:
         written = " and ".join(map(str, choice.write(lock)))
         progress.note(f"written: {written}")

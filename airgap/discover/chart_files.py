@@ -52,6 +52,11 @@ def read_chart_files(path: Path, context: Context) -> dict[str, SourceFile]:
         return dict(_folder_files(path, context))
     real = context.sources.check(path)
     raw = context.sources.read_bytes(real, path, MAX_CHART_ARCHIVE_BYTES)
+    return read_archive(raw, path, context)
+
+
+def read_archive(raw: bytes, path: Path, context: Context) -> dict[str, SourceFile]:
+    """Return the same of an archive in memory; `path` is its name. Raises `FormatError`."""
     return _archive_files(raw, path, context, _Budget())
 
 

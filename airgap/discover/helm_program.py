@@ -6,23 +6,19 @@ limit.
 
 import logging
 import os
-import select
 import shutil
-import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from airgap.discover.limits import HELM_SECONDS
-from airgap.errors import EndpointError, UnavailableError, describe_cause, printable
+from airgap.errors import EndpointError, printable
 from airgap.limits import MAX_DEPLOYMENT_FILE_BYTES
+from airgap.programs import Program, last_line
 
 log = logging.getLogger(__name__)
 
 _RELEASE = "release-name"
-_KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
 
 
 def find_helm() -> Path | None:
@@ -57,65 +53,15 @@ class HelmProgram:
             *files, *(f"--set={value}" for value in values),
         ]  # fmt: skip
         log.info("running helm template %s", printable(chart))
-        out, complaint, code = self._run(argv)
-        if code:
-            got = printable(_last_line(complaint) or f"exit status {code}")
+        program = Program(title="helm", argv=argv, seconds=self.seconds, max_bytes=self.max_bytes)
+        finished = program.run(variables={"KUBECONFIG": os.devnull})
+        if finished.code:
+            got = printable(_last_line(finished.complaint) or f"exit status {finished.code}")
             raise EndpointError("helm cannot render the chart", subject=chart, got=got[:500])
-        return out.decode("utf-8", "replace")
-
-    def _run(self, argv: Sequence[str]) -> tuple[bytes, bytes, int]:
-        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-        environment = {**kept, "KUBECONFIG": os.devnull}
-        try:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-            )
-        except OSError as error:
-            raise UnavailableError(
-                "helm cannot be started", subject=self.path, got=describe_cause(error)
-            ) from error
-        with process:
-            try:
-                out, complaint = self._read(process)
-                return out, complaint, process.wait(self.seconds)
-            except subprocess.TimeoutExpired as error:
-                raise self._too_slow() from error
-            finally:
-                process.kill()
-
-    def _read(self, process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
-        """Return both outputs, as they come, so that neither pipe blocks."""
-        if process.stdout is None or process.stderr is None:
-            raise AssertionError("opened as pipes")
-        outputs: dict[IO[bytes], bytearray] = {process.stdout: bytearray(), process.stderr: bytearray()}
-        opened = set(outputs)
-        end = time.monotonic() + self.seconds
-        while opened:
-            ready, _, _ = select.select(list(opened), [], [], max(end - time.monotonic(), 0))
-            if not ready:
-                raise self._too_slow()
-            for pipe in ready:
-                piece = os.read(pipe.fileno(), 1 << 16)
-                outputs[pipe] += piece
-                if not piece:
-                    opened.remove(pipe)
-            if sum(map(len, outputs.values())) > self.max_bytes:
-                want = f"at most {self.max_bytes:,} bytes"
-                raise EndpointError("the output of helm is too large", subject=self.path, want=want)
-        return bytes(outputs[process.stdout]), bytes(outputs[process.stderr])
-
-    def _too_slow(self) -> UnavailableError:
-        return UnavailableError(
-            "helm does not end", subject=self.path, want=f"within {self.seconds:g} seconds"
-        )
+        return finished.output.decode("utf-8", "replace")
 
 
 def _last_line(text: bytes) -> str:
-    lines = [line for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
-    return next(
-        (line for line in lines if line.startswith("Error:")), lines[-1] if lines else ""
-    ).removeprefix("Error: ")
+    lines = text.decode("utf-8", "replace").splitlines()
+    complaint = next((line for line in lines if line.startswith("Error:")), last_line(text))
+    return complaint.removeprefix("Error: ")

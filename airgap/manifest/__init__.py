@@ -9,6 +9,7 @@
     transfer      `TransferManifest`, `ImageEntry`
     lock          `Lock`, `LockedImage`, `LeftOut`
     file_model, file_entries, locked_files   the same for `files`
+    chart_versions, chart_entries   the same for `charts`
 
 `python -m airgap.manifest > manifests/manifest.schema.json` writes the schema again.
 """
@@ -17,10 +18,17 @@ from airgap.manifest.fields import AttachmentChoice
 from airgap.manifest.lock import LeftOut, Lock, LockedImage, lock_path
 from airgap.manifest.locked_files import LockedFile
 from airgap.manifest.model import json_schema
-from airgap.manifest.transfer import ImageEntry, TransferManifest, offline_name, parse_transfer
+from airgap.manifest.transfer import (
+    BroughtByChart,
+    ImageEntry,
+    TransferManifest,
+    offline_name,
+    parse_transfer,
+)
 
 __all__ = [
     "AttachmentChoice",
+    "BroughtByChart",
     "ImageEntry",
     "LeftOut",
     "Lock",

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from airgap.errors import FormatError
 from airgap.limits import MAX_BLOB_BYTES, MAX_FILE_NAME_PARTS, MAX_TAGS_OF_RULE, MAX_TEXT_CHARACTERS
+from airgap.manifest.chart_versions import parse_chart_version
 from airgap.manifest.platform_text import ALL, as_list, parse_platform
 from airgap.manifest.strict_yaml import describe_value
 from airgap.manifest.tag_rule import parse_latest, parse_pattern, parse_range, parse_suffix
@@ -43,9 +44,9 @@ _USUAL_PLATFORMS = [
 _USER = r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}"
 _HOST = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}"
 _URL = r"https?://[A-Za-z0-9\[][\x21-\x7e]{0,2000}"
+_CHART_VALUE = r"[^=\s-][^=\s]{0,199}=[^\x00-\x1f\x7f]{0,800}"
 _CHART = r"[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+){0,30}"
 _CHART_ADDRESS = r"oci://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:[._]|-+)[a-z0-9]+){0,30}){1,12}"
-_SEMVER = r"v?[0-9]{1,9}\.[0-9]{1,9}\.[0-9]{1,9}(?:-[0-9A-Za-z.-]{1,40})?(?:\+[0-9A-Za-z.-]{1,40})?"
 _V6 = "(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f.]{0,15}(?:%[A-Za-z0-9_.-]+)?"
 
 
@@ -311,9 +312,15 @@ ChartAddress = Annotated[
 ]
 ChartVersion = Annotated[
     str,
-    _reads(_matches(_SEMVER, "not an exact version", "three numbers, as in 4.11.3")),
-    _text_schema(_SEMVER),
+    _reads(parse_chart_version),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["4.11.3", "^4.11"]}),
 ]
+ChartValue = Annotated[
+    str,
+    _reads(_matches(_CHART_VALUE, "not a value", "KEY=VALUE, as for `helm --set`")),
+    _text_schema(_CHART_VALUE),
+]
+FlagText = Annotated[bool, _reads(_flag), WithJsonSchema({"type": "boolean"})]
 Pattern = Annotated[str, _reads(_pattern), WithJsonSchema({"type": "string", "minLength": 1})]
 parse_label = _matches(
     LABEL_PATTERN, "not a key", "lower-case letters, digits, dashes and underscores, at most 63"
@@ -332,6 +339,7 @@ Sha256 = Annotated[str, _reads(_matches("[0-9a-f]{64}", "not a SHA-256", "64 low
 MediaType = Annotated[str, _reads(_matches(rf"{_TYPE}/{_TYPE}", "not a media type", "type/subtype"))]
 Size = Annotated[int, _reads(_size)]
 Flag = Annotated[bool, _reads(_flag)]
+CertaintyText = Annotated[str, _reads(_matches("sure|derived", "not a certainty", "sure or derived"))]
 
 # Types of an inventory only.
 HostAddress = Annotated[str, _reads(_address)]

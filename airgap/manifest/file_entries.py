@@ -67,17 +67,18 @@ class FilesEntry:
         """Return what a lock decides of the item. Paths below `folder` are relative to it."""
         match self.origin:
             case LocalFile(path):
-                origin = {"path": _relative(path, folder)}
+                origin = {"path": relative_path(path, folder)}
             case WebFile(url, sha256):
                 origin = {"url": url, "sha256": sha256}
             case FolderFiles(path, pattern):
-                origin = {"folder": _relative(path, folder), "match": pattern}
+                origin = {"folder": relative_path(path, folder), "match": pattern}
             case _:
                 assert_never(self.origin)
         return {**origin, "as": str(self.artifact), "name": self.name, "mode": self.mode}
 
 
-def _relative(path: Path, folder: Path) -> str:
+def relative_path(path: Path, folder: Path) -> str:
+    """Return a path as `images_sha256` covers it: relative if it is below `folder`, else absolute."""
     return (path.relative_to(folder) if path.is_relative_to(folder) else path).as_posix()
 
 

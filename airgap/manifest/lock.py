@@ -13,6 +13,7 @@ from airgap.manifest import strict_yaml
 from airgap.manifest.fields import (
     AttachmentChoice,
     AttachmentsText,
+    CertaintyText,
     DigestText,
     FilePath,
     Flag,
@@ -35,7 +36,7 @@ from airgap.manifest.locked_files import (
     written_path,
 )
 from airgap.manifest.strict_yaml import Document, YamlPath
-from airgap.manifest.transfer import TransferManifest
+from airgap.manifest.transfer import BroughtByChart, TransferManifest
 from airgap.manifest.validate import Lists, Strict, validate
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
@@ -68,6 +69,8 @@ class _LockedDocument(Strict):
     attachments: AttachmentsText = AttachmentChoice.AUTO
     attachments_unknown: LineText | None = None
     subject: DigestText | None = None
+    chart: Reference | None = None
+    certainty: CertaintyText | None = None
 
 
 class _LockDocument(Strict):
@@ -121,6 +124,8 @@ class LockedImage:
     """The files that are carried as this artifact, or the archive of a chart; none of any other image."""
     chart_config: str | None = None
     """The config of a chart from a repository over HTTP, in JSON; None of anything else."""
+    brought: BroughtByChart | None = None
+    """Set if the manifest does not list the image, but a chart that it lists runs it."""
 
     @classmethod
     def of_files(cls, name: ImageReference, files: Sequence[LockedFile]) -> Self:
@@ -184,6 +189,7 @@ class LockedImage:
             cosign_key=None,
             attachments=AttachmentChoice.REQUIRED if self.is_demanding else AttachmentChoice.AUTO,
             subject=about,
+            brought=None,
         )
 
     @property
@@ -292,6 +298,8 @@ def _image(item: _LockedDocument, document: Document, yaml_path: YamlPath, folde
         raise refuse("incomplete descriptor", "'digest', 'media_type' and 'size' together")
     if item.digest is None and item.image_id is None:
         raise refuse("image is not resolved", "'digest' or 'image_id'")
+    if (item.chart is None) != (item.certainty is None):
+        raise refuse("incomplete origin", "'chart' and 'certainty' together")
     return LockedImage(
         reference=item.ref,
         name=item.rename,
@@ -305,6 +313,7 @@ def _image(item: _LockedDocument, document: Document, yaml_path: YamlPath, folde
         attachments=AttachmentChoice(item.attachments),
         attachments_unknown=item.attachments_unknown,
         subject=item.subject,
+        brought=None if item.chart is None else BroughtByChart(item.chart, item.certainty or ""),
     )
 
 
@@ -357,4 +366,6 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
     fields["attachments"] = str(image.attachments) if image.attachments is not AttachmentChoice.AUTO else None
     fields["attachments_unknown"] = image.attachments_unknown
     fields["subject"] = None if image.subject is None else str(image.subject)
+    if image.brought is not None:
+        fields |= {"chart": str(image.brought.chart), "certainty": image.brought.certainty}
     return {key: value for key, value in fields.items() if value is not None}

@@ -76,7 +76,7 @@ def parse_range(text: str) -> str:
     """Return a range of versions as it is. Raises `FormatError` if it is not one."""
     try:
         semantic_version.NpmSpec(text)
-    except ValueError as error:
+    except (ValueError, AttributeError) as error:  # the second for bad versions around a dash
         hint = "write comparisons without spaces inside, and spaces between them"
         raise FormatError(
             "not a range of versions", want="as in '>=1.26 <2', '^1.26', '~1.26.1' or '1.x'", got=repr(text),

@@ -8,7 +8,16 @@ from typing import Any, Self
 
 from airgap.errors import FormatError, UsageError
 from airgap.manifest import strict_yaml
-from airgap.manifest.chart_entries import ChartEntry, OciChart, parse_charts, reference_of
+from airgap.manifest.chart_entries import (
+    ChartEntry,
+    ChartOptions,
+    OciChart,
+    offline_name_of,
+    options_of,
+    parse_charts,
+    range_of,
+    reference_of,
+)
 from airgap.manifest.fields import AttachmentChoice, parse_label, parse_line
 from airgap.manifest.file_entries import FilesEntry, parse_files
 from airgap.manifest.model import (
@@ -33,6 +42,16 @@ from airgap.oci.strict_json import dump
 def offline_name(reference: ImageReference) -> ImageReference:
     """Return the offline name of an image that is not renamed: without the digest, if it has a tag."""
     return reference.kept
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtByChart:
+    """Why an image is carried that the manifest does not list."""
+
+    chart: ImageReference
+    """The offline name of the chart that runs it."""
+    certainty: str
+    """How sure that is: `sure`, `derived` (docs/discovery.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +79,10 @@ class ImageEntry:
     """With the manifest's default filled in."""
     tags: TagRule | None = None
     """Selects tags of the repository; the item then stands for an image with each of them."""
+    chart: ChartOptions | None = None
+    """Set if it is a chart of a registry."""
+    brought: BroughtByChart | None = None
+    """Set if it is not in the file, but was added for a chart."""
 
     @property
     def name(self) -> ImageReference | None:
@@ -86,8 +109,9 @@ class TransferManifest:
     files: tuple[FilesEntry, ...] = ()
     charts: tuple[ChartEntry, ...] = ()
     """Charts of repositories over HTTP; those of registries are among the images."""
-    listed: tuple[ImageEntry, ...] = ()
-    """The items as the file lists them, if `images` has tags in the place of rules (see `with_tags`)."""
+    attachments: AttachmentChoice = AttachmentChoice.AUTO
+    listed: tuple[ImageEntry, ...] | None = None
+    """The items as the file lists them, if `images` has other ones (see `with_images`)."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -114,15 +138,17 @@ class TransferManifest:
             platforms=checked.platforms,
             images=images,
             files=files,
-            charts=parse_charts(checked.charts, document, names),
+            charts=parse_charts(checked.charts, document, folder, names),
+            attachments=AttachmentChoice(checked.attachments),
             raw=raw,
             path=path,
             transfer=checked.transfer,
         )
 
-    def with_tags(self, images: Iterable[ImageEntry]) -> Self:
-        """Return the manifest with `images`, in which tags stand in the place of rules for them."""
-        return replace(self, images=tuple(images), listed=self.listed or self.images)
+    def with_images(self, images: Iterable[ImageEntry]) -> Self:
+        """Return the manifest with `images`: with tags in the place of rules, or with those of charts."""
+        listed = self.images if self.listed is None else self.listed
+        return replace(self, images=tuple(images), listed=listed)
 
     @property
     def sha256(self) -> str:
@@ -135,12 +161,13 @@ class TransferManifest:
         and `destinations` do not change it, and neither does another folder for the same files.
         """
         folder = self.path.absolute().parent
-        images = [_locked_part(entry, folder) for entry in self.listed or self.images]
+        listed = self.images if self.listed is None else self.listed
+        images = [_locked_part(entry, folder) for entry in listed]
         decided: dict[str, Any] = {"name": self.name, "images": images}
         if self.files:
             decided["files"] = [entry.locked_part(folder) for entry in self.files]
         if self.charts:
-            decided["charts"] = [chart.locked_part() for chart in self.charts]
+            decided["charts"] = [chart.locked_part(folder) for chart in self.charts]
         return hashlib.sha256(dump(decided)).hexdigest()
 
     @property
@@ -160,9 +187,19 @@ def _images(checked: ManifestDocument, document: Document, folder: Path) -> tupl
         entries["images", number] = _entry(item, document, ("images", number), checked, folder)
     for number, chart in enumerate(checked.charts):
         if isinstance(chart, OciChart):
-            long = NamedEntry.model_construct(ref=reference_of(chart), rename=chart.rename, platforms=())
-            entries["charts", number] = _entry(long, document, ("charts", number), checked, folder)
+            entries["charts", number] = _chart(chart, document, ("charts", number), checked, folder)
     return _without_twins(entries, document)
+
+
+def _chart(
+    item: OciChart, document: Document, yaml_path: YamlPath, defaults: ManifestDocument, folder: Path
+) -> ImageEntry:
+    where, rule = document.at(yaml_path), range_of(item)
+    long = NamedEntry.model_construct(
+        ref=reference_of(item), rename=offline_name_of(item, where), platforms=()
+    )
+    entry = _entry(long, document, yaml_path, defaults, folder)
+    return replace(entry, tags=rule, chart=options_of(item, where, folder))
 
 
 def _refuse_nothing(checked: ManifestDocument, document: Document) -> None:
@@ -212,6 +249,7 @@ def _locked_part(entry: ImageEntry, folder: Path) -> dict[str, Any]:
         "cosign-key": path(entry.cosign_key),
         "attachments": str(entry.attachments),
         **({"tags": entry.tags.to_json()} if entry.tags is not None else {}),
+        **({} if entry.chart is None else entry.chart.locked_part(folder)),
     }
 
 

@@ -8,6 +8,7 @@ from airgap.oci.strict_json import dump
 
 CHART_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 CHART_LAYER = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
+PROVENANCE_LAYER = "application/vnd.cncf.helm.chart.provenance.v1.prov"
 CONFIG_KEYS = (
     "name", "home", "version", "description", "icon", "apiVersion", "appVersion", "kubeVersion", "type",
 )  # fmt: skip

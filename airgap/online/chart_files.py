@@ -15,6 +15,7 @@ from airgap.limits import (
     MAX_CHART_UNPACKED_BYTES,
     MAX_YAML_BYTES,
 )
+from airgap.manifest.chart_versions import newest_version
 from airgap.manifest.strict_yaml import Value, parse_yaml
 from airgap.oci.digest import Digest, read_up_to
 
@@ -30,10 +31,16 @@ class IndexedChart:
     """The address of the archive, absolute or relative to the index."""
     digest: Digest | None
     """The SHA-256 of the archive, if the index states it."""
+    version: str
 
 
 def find_in_index(raw: bytes, where: str, chart: str, version: str) -> IndexedChart:
-    """Return a version of a chart. Raises `FormatError`, and `NotFoundError` if the index lacks it."""
+    """Return a version of a chart: the newest one, if `version` is a range.
+
+    Raises:
+        FormatError: The index cannot be read.
+        NotFoundError: The index does not have the chart, or no such version of it.
+    """
     document = parse_yaml(
         raw, where, MAX_CHART_INDEX_BYTES, max_values=MAX_CHART_INDEX_VALUES, fast=True
     ).value
@@ -42,23 +49,24 @@ def find_in_index(raw: bytes, where: str, chart: str, version: str) -> IndexedCh
         raise NotFoundError("the repository does not have this chart", subject=where, want=chart)
     versions = entries[chart]
     found = [item for item in versions if isinstance(item, dict)] if isinstance(versions, list) else []
-    named = [item for item in found if item.get("version") == version]
-    if not named:
+    newest = newest_version([str(item.get("version")) for item in found], version)
+    if newest is None:
         others = ", ".join(str(item.get("version")) for item in found[:_SHOWN])
         raise NotFoundError(
             "the repository does not have this version", subject=f"{where}: {chart}", want=version, got=others
         )
-    return _indexed(named[0], f"{where}: {chart} {version}")
+    named = next(item for item in found if item.get("version") == newest)
+    return _indexed(named, newest, f"{where}: {chart} {newest}")
 
 
-def _indexed(item: Mapping[str, Value], where: str) -> IndexedChart:
+def _indexed(item: Mapping[str, Value], version: str, where: str) -> IndexedChart:
     urls, digest = item.get("urls"), item.get("digest")
     if not isinstance(urls, list) or not urls or not isinstance(urls[0], str):
         raise FormatError("the index does not say where the chart is", subject=where, want="urls")
     if digest is None or digest == "":
-        return IndexedChart(urls[0], None)
+        return IndexedChart(urls[0], None, version)
     text = str(digest).removeprefix("sha256:")
-    return IndexedChart(urls[0], Digest.parse(f"sha256:{text}", where))
+    return IndexedChart(urls[0], Digest.parse(f"sha256:{text}", where), version)
 
 
 def read_metadata(archive: bytes, where: str, chart: str, version: str) -> dict[str, str]:

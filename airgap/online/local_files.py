@@ -10,9 +10,10 @@ from pathlib import Path
 
 from airgap.bundle.files import FileStream, media_errors
 from airgap.errors import FormatError
-from airgap.limits import MAX_ARTIFACT_FILES, MAX_FILE_NAME_PARTS, MAX_LISTED_NAMES
+from airgap.limits import MAX_ARTIFACT_FILES, MAX_FILE_NAME_PARTS, MAX_LISTED_NAMES, PROGRESS_FILE_BYTES
 from airgap.oci.digest import Digest, copy
 from airgap.oci.files_artifact import FileMode, check_file_name
+from airgap.progress import Progress, Silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,14 @@ def open_local(path: Path) -> FileStream:
     return stream
 
 
-def read_local(path: Path) -> FoundContent:
-    """Read a whole file. Raises what `open_local` raises."""
+def read_local(path: Path, progress: Progress) -> FoundContent:
+    """Read a whole file, and report that if it is large. Raises what `open_local` raises."""
     hasher = Digest.of(b"").hasher()
     with open_local(path) as stream:
-        size = copy(stream, hasher.update)
+        expected = path.stat().st_size
+        reported = progress if expected >= PROGRESS_FILE_BYTES else Silent()
+        with reported.phase(f"hash {path.name}", expected) as advance:
+            size = copy(stream, hasher.update, advance)
     program = path.stat().st_mode & stat.S_IXUSR
     mode = FileMode.PROGRAM if program else FileMode.DATA
     return FoundContent(Digest("sha256", hasher.hexdigest()), size, mode)

@@ -1,6 +1,6 @@
 """Resolves each tag in a manifest to its current digest."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from airgap.endpoints.listing import ListingSource
@@ -21,12 +21,12 @@ from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.listed import Attached, hint_for, pick, why_left_out
-from airgap.online.lock_charts import lock_charts
-from airgap.online.lock_files import lock_files
+from airgap.online.lock_files import SILENT, lock_files
 from airgap.online.plan import METADATA_JOBS, DocumentCache, Failures, MetadataReader, OpenSource, sort_out
 from airgap.online.platforms import choose_held, choose_platforms, default_platform, has_of
 from airgap.online.referrers import with_attached
 from airgap.online.relock import KeptImages
+from airgap.progress import Progress
 from airgap.workers import run_all
 
 
@@ -46,27 +46,32 @@ def resolve(
     default: Platform | None = None,
     *,
     kept: KeptImages | None = None,
+    charts: Sequence[LockedImage] = (),
+    progress: Progress = SILENT,
 ) -> Lock:
     """Return the lock of `manifest`, including attachments of its images. Only metadata is fetched;
     `documents` keeps what was read.
 
     `default` is the platform for images without one in the manifest (this machine's if None). `kept` are
-    images that are not resolved again. Raises the first entry's error in manifest order or, with `failures`,
-    locks the others.
+    images that are not resolved again, and `charts` those of repositories over HTTP (see `expand`).
+    `progress` gets the reading of large files. Raises the first entry's error in manifest order or, with
+    `failures`, locks the others.
     """
     found = [_Resolved() for _ in manifest.images]
     resolver = _Resolver(open_source, documents or DocumentCache(), default or default_platform())
 
     def lock(number: int) -> None:
         if kept and number in kept:
-            found[number] = _Resolved(list(kept[number]))
+            first, *attached = kept[number]
+            brought = manifest.images[number].brought
+            found[number] = _Resolved([replace(first, brought=brought), *attached])
         else:
             found[number] = resolver.resolve(manifest.images[number])
 
     errors = run_all(lock, range(len(found)), METADATA_JOBS)
     failed = {_title(e): error for e, error in zip(manifest.images, errors, strict=True) if error is not None}
     sort_out(failed, failures)
-    made = [*lock_files(manifest, open_source, failures), *lock_charts(manifest, open_source, failures)]
+    made = [*lock_files(manifest, open_source, failures, progress), *charts]
     names: dict[ImageReference, LockedImage] = {}
     for image in (*(image for resolved in found for image in resolved.images), *made):
         other = names.setdefault(image.name.normal, image)
@@ -184,6 +189,7 @@ class _Resolver:
             cosign_key=entry.cosign_key,
             attachments=entry.attachments,
             by_default=entry.platforms is None,
+            brought=entry.brought,
         )
 
 

@@ -12,10 +12,16 @@ from airgap.oci.digest import Digest
 from airgap.oci.files_artifact import CarriedFile, FileMode, check_file_names
 from airgap.online.local_files import find_files, read_local
 from airgap.online.plan import Failures, OpenSource, sort_out
+from airgap.progress import Progress, Silent
+
+SILENT = Silent()
 
 
 def lock_files(
-    manifest: TransferManifest, open_source: OpenSource, failures: Failures | None = None
+    manifest: TransferManifest,
+    open_source: OpenSource,
+    failures: Failures | None = None,
+    progress: Progress = SILENT,
 ) -> list[LockedImage]:
     """Return an artifact for each item of `files`. Local files are read; of others, the server is asked for
     the size.
@@ -27,7 +33,7 @@ def lock_files(
     failed: Failures = {}
     for entry in manifest.files:
         try:
-            locked.append(LockedImage.of_files(entry.artifact, list(_lock(entry, open_source))))
+            locked.append(LockedImage.of_files(entry.artifact, list(_lock(entry, open_source, progress))))
         except AirgapError as error:
             failed[str(entry.artifact)] = error
     sort_out(failed, failures)
@@ -36,21 +42,21 @@ def lock_files(
     return locked
 
 
-def _lock(entry: FilesEntry, open_source: OpenSource) -> Iterator[LockedFile]:
+def _lock(entry: FilesEntry, open_source: OpenSource, progress: Progress) -> Iterator[LockedFile]:
     match entry.origin:
         case LocalFile(path):
-            yield _local(entry, entry.name or path.name, path)
+            yield _local(entry, entry.name or path.name, path, progress)
         case WebFile():
             yield _from_web(entry, entry.origin, open_source)
         case FolderFiles(folder, pattern):
             for name, path in find_files(folder, pattern).items():
-                yield _local(entry, name, path)
+                yield _local(entry, name, path, progress)
         case _:
             assert_never(entry.origin)
 
 
-def _local(entry: FilesEntry, name: str, path: Path) -> LockedFile:
-    found = read_local(path)
+def _local(entry: FilesEntry, name: str, path: Path, progress: Progress) -> LockedFile:
+    found = read_local(path, progress)
     carried = CarriedFile(name=name, mode=entry.mode or found.mode, digest=found.digest, size=found.size)
     return LockedFile(carried=carried, path=path, url=None)
 

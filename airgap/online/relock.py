@@ -38,7 +38,7 @@ def all_items_but(
     """
     meant = {name: _items_named(name, manifest, lock) for name in names}
     for name, numbers in meant.items():
-        if not numbers:
+        if not numbers and not any(names_chart(name, chart.artifact) for chart in manifest.charts):
             known = ", ".join(_title(entry) for entry in manifest.images[:5])
             raise UsageError("no such image in the manifest", subject=name, want=f"one of {known}")
     kept = unchanged_items(manifest, lock)
@@ -52,7 +52,7 @@ def all_items_but(
                  for number, entry in enumerate(manifest.images) if _is_of(group[0], entry)}  # fmt: skip
     resolved = {number for numbers in meant.values() for number in numbers}
     for number, entry in enumerate(manifest.images):
-        if number not in resolved and not kept.get(number):
+        if number not in resolved and not kept.get(number) and not _is_brought(entry, names):
             raise UsageError(
                 "the lock does not have this image as the manifest lists it", subject=_title(entry),
                 hint="lock it too: name it with another --only, or leave --only out",
@@ -131,7 +131,8 @@ def _items_named(name: str, manifest: TransferManifest, lock: Lock) -> list[int]
     for number, entry in enumerate(manifest.images):
         inside = (image.name for image in lock.images if (image.source, image.path) == _file(entry))
         own = [entry.reference, entry.name, *(inside if entry.archive is not None else ())]
-        if any(names_reference(name, reference) for reference in filter(None, own)) or (
+        is_meant = names_reference if entry.chart is None else names_chart
+        if any(is_meant(name, reference) for reference in filter(None, own)) or (
             entry.archive is not None and name == entry.archive.name
         ):
             numbers.append(number)
@@ -147,6 +148,16 @@ def names_reference(text: str, reference: ImageReference) -> bool:
     if meant.digest is not None or ":" in text.rpartition("/")[2]:
         return meant.normal == reference.normal
     return (meant.registry, meant.repository) == (reference.registry, reference.repository)
+
+
+def names_chart(text: str, reference: ImageReference) -> bool:
+    """Return whether a person means a chart by `text`: by its reference, or by the last part of that."""
+    return text == reference.repository.rpartition("/")[2] or names_reference(text, reference)
+
+
+def _is_brought(entry: ImageEntry, names: Sequence[str]) -> bool:
+    """Return whether the item was added for a chart that one of the names means."""
+    return entry.brought is not None and any(names_chart(name, entry.brought.chart) for name in names)
 
 
 def _title(entry: ImageEntry) -> str:

@@ -7,7 +7,7 @@ from airgap.endpoints.listing import TagListSource
 from airgap.errors import NotFoundError, UsageError
 from airgap.manifest import ImageEntry, Lock, TransferManifest
 from airgap.online.plan import METADATA_JOBS, Failures, OpenSource, sort_out
-from airgap.online.relock import names_reference
+from airgap.online.relock import names_chart, names_reference
 from airgap.workers import run_all
 
 
@@ -39,14 +39,15 @@ def apply_rules(
     selected: dict[ImageEntry, list[ImageEntry]] = {}
 
     def select(entry: ImageEntry) -> None:
-        named = entry.reference is not None and any(names_reference(n, entry.reference) for n in only)
+        is_meant = names_reference if entry.chart is None else names_chart
+        named = entry.reference is not None and any(is_meant(name, entry.reference) for name in only)
         tags = _listed(entry, open_source) if keep is None or named else _locked(entry, keep)
         selected[entry] = _with_each(entry, tags)
 
     errors = run_all(select, rules, METADATA_JOBS)
     failed = {str(e.reference): error for e, error in zip(rules, errors, strict=True) if error is not None}
     sort_out(failed, failures)
-    return manifest.with_tags(item for entry in manifest.images for item in _items(entry, selected))
+    return manifest.with_images(item for entry in manifest.images for item in _items(entry, selected))
 
 
 def _items(entry: ImageEntry, selected: dict[ImageEntry, list[ImageEntry]]) -> list[ImageEntry]:
@@ -105,11 +106,14 @@ class RuleChange:
 
 
 def compare_tags(manifest: TransferManifest, before: Lock | None, after: Lock) -> list[RuleChange]:
-    """Return the changes of each repository for which the manifest has rules, in its order.
+    """Return the changes of each repository for which the manifest has rules, and of charts with a range.
 
     Without a lock `before`, all tags came.
     """
-    rules = dict.fromkeys(entry.reference for entry in manifest.images if entry.tags is not None)
+    rules = dict.fromkeys(
+        [entry.reference for entry in manifest.images if entry.tags is not None]
+        + [chart.artifact for chart in manifest.charts if chart.artifact.tag is None]
+    )
     changes = []
     for repository in filter(None, rules):
         was, now = ([] if lock is None else _own_tags(lock, str(repository)) for lock in (before, after))

@@ -42,7 +42,7 @@ def web() -> Iterator[FakeRegistry]:
         yield server
 
 
-def manifest(gap: Gap, web: FakeRegistry, **keys: str) -> Path:
+def manifest(gap: Gap, web: FakeRegistry, **keys: object) -> Path:
     """A manifest of the chart, with these keys of its item changed."""
     item = {"repo": f"{web.url}/charts", "chart": "demo", "version": "1.2.3+b1"} | keys
     path = gap.folder / "stack.yaml"
@@ -87,7 +87,7 @@ LIES = {
     "another digest": (index(f"digest: {'0' * 64}", "urls: [demo-1.2.3+b1.tgz]"), 12, "the chart is not the one in the repository's index"),
     "no digest text": (index("digest: x", "urls: [demo-1.2.3+b1.tgz]"), 10, "not a digest"),
     "no address": (index("urls: []"), 10, "the index does not say where the chart is"),
-    "another scheme": (index("urls: ['file:///etc/passwd']"), 18, "points to an unusable address"),
+    "another scheme": (index("urls: ['file:///etc/passwd']"), 18, "the web server points to an unusable address"),
     "a login": (index("urls: ['http://a:b@127.0.0.1/x']"), 18, "points to an unusable address"),
     "inside": (index("urls: ['http://10.0.0.1/x']"), 2, "the address is plain HTTP"),
     "no such file": (index("urls: [../../../etc/passwd]"), 18, "404"),
@@ -139,15 +139,38 @@ def test_a_chart_that_was_published_again_is_refused(gap, web):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"version": "^1.2"}, "not an exact version"),
-        ({"version": "1.2"}, "not an exact version"),
+        ({"version": "newest"}, "not a range of versions"),
+        ({"version": "!=1.2"}, "not a range of versions"),
+        ({"version": "1" * 201}, "the range of versions is too long"),
+        ({"version": "^1.2", "as": "plant.example/demo:1"}, "must not have a tag"),
+        ({"values": ["v.yaml"]}, "the values of a chart are only for its images"),
+        ({"images": "yes"}, "not true or false"),
+        ({"images": True, "set": ["--x"]}, "not a value"),
+        ({"images": True, "values": ["none.yaml"]}, "no such file"),
+        ({"keyring": "none.gpg"}, "the chart has no provenance file"),
         ({"chart": "../demo"}, "not the name of a chart"),
         ({"repo": "ftp://a/b"}, "not an address"),
         ({"chart": "oci://a/../b"}, "not the name of a chart"),
         ({"as": "x@y"}, "not a digest"),
         ({"ref": "x"}, "unknown key"),
     ],
-    ids=["range", "short", "parent", "scheme", "both", "digest", "key"],
+    ids=[
+        "version",
+        "unequal",
+        "long",
+        "tag",
+        "values",
+        "flag",
+        "set",
+        "no-values",
+        "no-provenance",
+        "parent",
+        "scheme",
+        "both",
+        "digest",
+        "key",
+    ],
 )
 def test_a_bad_item_is_refused(gap, web, keys, message):
-    assert message in gap.online("lock", manifest(gap, web, **keys), code=10).err
+    code = 13 if "keyring" in keys else 10
+    assert message in gap.online("lock", manifest(gap, web, **keys), code=code).err

@@ -25,6 +25,8 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
                 "reference": f"example.com/{name}:1",
                 "digest": str(image.descriptor.digest),
                 "digest_kind": "manifest",
+                "chart": None,
+                "certainty": None,
                 "platforms": [str(default_platform())],
                 "left_out": [],
                 "platforms_by_default": True,
@@ -37,6 +39,9 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
         "tags": [],
         "left_out": [],
         "attachments_unknown": [],
+        "guesses": [],
+        "chart_problems": [],
+        "provenance": [],
     }
     assert [image["archive"] for image in yaml.safe_load(lock.read_text())["images"]] == ["source", "source"]
     assert done.err == ""

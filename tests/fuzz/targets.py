@@ -4,6 +4,7 @@ A target returns for input that is taken or refused in our own words; whatever e
 """
 
 import contextlib
+import gzip
 import io
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -17,18 +18,26 @@ from airgap.bundle.tar_entries import BLOCK, read_entries
 from airgap.bundle.tar_header import parse_header
 from airgap.bundle.volume_table import VolumeTable
 from airgap.carry import remote_load, send_to_host
+from airgap.discover.charts import discover_packed
+from airgap.discover.context import Choices
+from airgap.discover.discover import discover
+from airgap.discover.manifest_text import manifest_text
+from airgap.discover.sources import STDIN, decode
 from airgap.endpoints.remote import CommandResult
 from airgap.endpoints.save_stream import export_archive
 from airgap.endpoints.ssh.sftp import ProtocolError, Sftp, StatusError
 from airgap.errors import AirgapError, FormatError
 from airgap.kit.statement import KitStatement
+from airgap.manifest.chart_versions import parse_chart_version
 from airgap.manifest.inventory import Inventory
 from airgap.manifest.lock import Lock
 from airgap.manifest.transfer import TransferManifest
 from airgap.oci.documents import ImageConfig, parse_document
 from airgap.oci.strict_json import parse_object
+from airgap.online.chart_files import find_in_index, read_metadata
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope
+from tests.support.images import tar_of
 from tests.support.saves import MemorySink
 from tests.unit.bundle.test_tar_entries import patched
 from tests.unit.endpoints.test_ssh_sftp import Channel
@@ -119,9 +128,44 @@ def ssh(raw: bytes) -> None:
     send_to_host._parse_sums(raw, 2)
 
 
+def deployments(raw: bytes) -> None:
+    """Files of other tools, as `discover` reads them from standard input, and the archive of a chart."""
+    with contextlib.suppress(AirgapError):
+        text = decode(raw, "x")
+        manifest_text(discover([STDIN], root=Path(), standard_input=text), "x")
+    with contextlib.suppress(AirgapError):
+        chart = gzip.compress(
+            tar_of({"x/Chart.yaml": b"name: x", "x/values.yaml": raw, "x/templates/x.yaml": raw})
+        )
+        discover_packed(chart, "x.tgz", Choices())
+
+
+def charts(raw: bytes) -> None:
+    """The index of a repository, the archive of a chart, and a version."""
+    _each(
+        raw,
+        lambda raw: find_in_index(raw, "x", "x", "^1"),
+        lambda raw: read_metadata(raw, "x", "x", "1.0.0"),
+        lambda raw: parse_chart_version(raw.decode("utf-8", "replace")),
+    )
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     each.__name__: each
-    for each in (json, statement, documents, signed, volumes, manifests, tar, archives, sftp, ssh)
+    for each in (
+        json,
+        statement,
+        documents,
+        signed,
+        volumes,
+        manifests,
+        tar,
+        archives,
+        sftp,
+        ssh,
+        deployments,
+        charts,
+    )
 }
 
 

@@ -177,8 +177,21 @@ OUTPUTS: Mapping[str, Schema] = {
     "lock": value(
         "lock",
         images=items(value(
-            f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}, **FILES
+            f"reference digest digest_kind {CHOSEN}", platforms={"anyOf": [items(TEXT), one_of("all")]}, **FILES,
+            chart=meaning(
+                "the chart that runs an image that the manifest does not list, or null", optional(TEXT)
+            ),
+            certainty=meaning("how sure it is that the chart runs it, or null", optional(TEXT)),
         )),
+        guesses=meaning("images that charts may run, and that are not carried", items(value(
+            "reference", chart=meaning("the name of the chart on the isolated side", TEXT),
+            place=meaning("where the image stands in the chart", TEXT),
+        ))),
+        chart_problems=meaning("what could not be read in charts", items(TEXT)),
+        provenance=meaning("the charts whose provenance file was checked", items(value(
+            "", chart=meaning("the name of the chart on the isolated side", TEXT),
+            fingerprint=meaning("the OpenPGP fingerprint of the key that signed it", TEXT),
+        ))),
         relocked=meaning("the images whose digest was another one in the lock before, or null", items(value(
             "reference", was=meaning("the digest in the lock before", optional(TEXT)),
             now=meaning("the digest that is locked now", optional(TEXT)),

@@ -1,5 +1,7 @@
 """A file at an address of a web server, fetched as registries are: proxies, CAs, redirects, resumes."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -33,13 +35,16 @@ class Download(WebSource):
         return self._url
 
     def measure(self) -> int:
-        return self._session.call(self._request(), (200,), _size)
+        with _as_web_server():
+            return self._session.call(self._request(), (200,), _size)
 
     def read(self, limit: int) -> bytes:
-        return self._session.call(self._request(), (200,), lambda response: response.read(limit))
+        with _as_web_server():
+            return self._session.call(self._request(), (200,), lambda response: response.read(limit))
 
     def follow(self, location: str) -> str:
-        return follow(self._url, location, self._session.options, self._url)
+        with _as_web_server():
+            return follow(self._url, location, self._session.options, self._url)
 
     def resolve(self, reference: ImageReference) -> Descriptor:  # noqa: ARG002
         raise self._no_images()
@@ -48,7 +53,8 @@ class Download(WebSource):
         raise self._no_images()
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
-        return self._puller.open_blob(reference, descriptor, offset)
+        with _as_web_server():
+            return self._puller.open_blob(reference, descriptor, offset)
 
     def _no_images(self) -> EndpointError:
         return EndpointError("a web address has no images", subject=self._url)
@@ -66,6 +72,17 @@ class _Puller(Puller):
 
     def _blob(self, reference: ImageReference, descriptor: Descriptor) -> RegistryRequest:  # noqa: ARG002
         return self._request
+
+
+@contextlib.contextmanager
+def _as_web_server() -> Iterator[None]:
+    """Let errors name what answers: the session is that of registries."""
+    try:
+        yield
+    except EndpointError as error:
+        error.what = error.what.replace("the registry", "the web server")
+        error.hint = error.hint and error.hint.replace("the registry", "the web server")
+        raise
 
 
 def _size(response: RegistryResponse) -> int:

@@ -106,3 +106,10 @@ def test_an_address_has_no_images(fake):
     for ask in (lambda s: s.resolve(REFERENCE), lambda s: s.read_document(REFERENCE, DESCRIPTOR)):
         with pytest.raises(EndpointError):
             ask(download(fake))
+
+
+def test_errors_name_the_web_server(fake):
+    fake.fault(path=PATH, status=302, headers={"location": "file:///etc/passwd"})
+    with pytest.raises(EndpointError) as caught:
+        download(fake).measure()
+    assert caught.value.what == "the web server points to an unusable address"

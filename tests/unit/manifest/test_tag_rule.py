@@ -110,7 +110,7 @@ def test_an_item_with_a_rule():
         "docker.io/library/nginx", "plant.example/web", None,
     )  # fmt: skip
     assert manifest(text).images_sha256 != manifest(text.replace("latest: 2", "latest: 3")).images_sha256
-    resolved = manifest(text).with_tags([manifest(f"{HEAD}  - nginx:1\n").images[0]])
+    resolved = manifest(text).with_images([manifest(f"{HEAD}  - nginx:1\n").images[0]])
     assert resolved.images_sha256 == manifest(text).images_sha256
     assert resolved.images[0].reference == ref("nginx:1")
 

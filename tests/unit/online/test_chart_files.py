@@ -18,7 +18,9 @@ CHART = gzip.compress(tar_of({"demo/Chart.yaml": b"name: demo\nversion: 1.0.0\nk
 
 
 def test_the_first_address_is_taken():
-    assert find_in_index(INDEX.encode(), "x", "demo", "1.0.0") == IndexedChart("a.tgz", Digest("sha256", SUM))
+    assert find_in_index(INDEX.encode(), "x", "demo", "1.0.0") == IndexedChart(
+        "a.tgz", Digest("sha256", SUM), "1.0.0"
+    )
     assert (
         find_in_index(INDEX.replace(f"    digest: {SUM}\n", "").encode(), "x", "demo", "1.0.0").digest is None
     )

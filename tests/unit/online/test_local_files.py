@@ -10,6 +10,8 @@ from airgap.limits import MAX_ARTIFACT_FILES
 from airgap.oci.files_artifact import FileMode
 from airgap.online import local_files
 from airgap.online.local_files import find_files, open_local, read_local
+from airgap.progress import Silent
+from tests.unit.online.support import Notes
 
 NAMES = ["a.yaml", "b.txt", "c/a.yaml", "c/d/e.yaml", "c/d/.env", "f/g"]
 
@@ -74,5 +76,16 @@ def test_too_many_names_are_refused(folder, monkeypatch):
 def test_a_file_is_read_with_its_mode(folder):
     (folder / "a.yaml").chmod(0o755)
     (folder / "link").symlink_to("a.yaml")
-    found = read_local(folder / "link")
+    found = read_local(folder / "link", Silent())
     assert (found.size, found.mode) == (6, FileMode.PROGRAM)
+
+
+def test_only_a_large_file_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "disk.img"
+    path.write_bytes(b"x" * 5000)
+    progress = Notes()
+    read_local(path, progress)
+    assert progress.phases == {}
+    monkeypatch.setattr(local_files, "PROGRESS_FILE_BYTES", 5000)
+    read_local(path, progress)
+    assert progress.phases == {"hash disk.img": 5000}
