@@ -15,7 +15,6 @@ from airgap.bundle.statement import (
     Requirement,
     SendingSite,
     Statement,
-    UpstreamSignature,
 )
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
