@@ -96,7 +96,10 @@ def check_image(digest: Digest, key: PublicKey, materials: Sequence[SignatureMat
 
 
 def first_valid(
-    materials: Sequence[SignatureMaterial], digest: Digest, want: str, verify: Callable[[SignatureMaterial], None]
+    materials: Sequence[SignatureMaterial],
+    digest: Digest,
+    want: str,
+    verify: Callable[[SignatureMaterial], None],
 ) -> SignatureMaterial:
     """Return the first of `materials` for which `verify` raises no `TrustError` or `FormatError`.
 

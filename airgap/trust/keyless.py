@@ -1,9 +1,9 @@
 """Checks keyless cosign signatures, of an identity in a certificate instead of a key, with `sigstore`.
 
-The library is optional: `airgap[sigstore]`. It checks that the certificate is from an authority of the trusted
-root and was logged there, that the signature is in a transparency log of that root at a time at which the
-certificate was valid, and that the log's proof is right. All of this is in the signature and in the trusted
-root, so no network is used. Only cosign's form "bundle" counts, which cosign 3 writes by default.
+The library is optional: `airgap[sigstore]`. It checks that the certificate is from an authority of the
+trusted root and was logged there, that the signature is in a transparency log of that root at a time at
+which the certificate was valid, and that the log's proof is right. All of this is in the signature and in
+the trusted root, so no network is used. Only cosign's form "bundle" counts, which cosign 3 writes by default.
 
 The times within which the trusted root says that an authority issued certificates are not checked by the
 library, which leaves this to the dates in the authority's own certificate.
@@ -13,7 +13,7 @@ import contextlib
 import importlib.util
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError, UsageError
 from airgap.limits import MAX_TRUSTED_ROOT_BYTES
@@ -52,53 +52,53 @@ def is_available() -> bool:
     return importlib.util.find_spec("sigstore") is not None
 
 
-def check_image_identity(
-    digest: Digest, identity: Identity, trusted_root: bytes, materials: Sequence[SignatureMaterial]
-) -> SignatureMaterial:
-    """Return the first of `materials` that is a signature of `identity` over the image (or index) `digest`.
+@dataclass(frozen=True, slots=True)
+class KeylessVerifier:
+    """Checks signatures under one trusted root."""
 
-    Args:
-        digest: The image.
-        identity: Whose signature counts.
-        trusted_root: Sigstore's trusted root, in JSON: the authorities and logs that count.
-        materials: Possible signatures of the image.
+    _verifier: "Verifier"
 
-    Raises:
-        UsageError: The library is not installed.
-        FormatError: The trusted root is malformed.
-        UnsignedError: There are no materials.
-        SignatureMismatchError: None is valid; the error has the reasons.
-    """
-    verifier = _verifier(trusted_root)
-    return first_valid(
-        materials, digest, f"one of {identity}", lambda material: _verify(material, digest, identity, verifier)
-    )
+    @classmethod
+    def under(cls, trusted_root: bytes) -> Self:
+        """Return a verifier under Sigstore's trusted root, in JSON: the authorities and logs that count.
 
+        Raises:
+            UsageError: The library is not installed.
+            FormatError: The trusted root is malformed, or lacks authorities or logs.
+        """
+        if not is_available():
+            what = "keyless signatures need a library that is not installed"
+            raise UsageError(what, want="sigstore", hint=INSTALL_HINT)
+        from sigstore.models import TrustedRoot  # noqa: PLC0415 - optional, and slow to import
+        from sigstore.verify import Verifier  # noqa: PLC0415
+        from sigstore_models.trustroot.v1 import TrustedRoot as Document  # noqa: PLC0415
 
-def _verifier(trusted_root: bytes) -> "Verifier":
-    if not is_available():
-        what = "keyless signatures need a library that is not installed"
-        raise UsageError(what, subject="sigstore", hint=INSTALL_HINT)
-    from sigstore.models import TrustedRoot  # noqa: PLC0415 - optional, and slow to import
-    from sigstore.verify import Verifier  # noqa: PLC0415
-    from sigstore_models.trustroot.v1 import TrustedRoot as Document  # noqa: PLC0415
+        where = "Sigstore trusted root"
+        parse_object(trusted_root, where, max_bytes=MAX_TRUSTED_ROOT_BYTES)
+        with _refusing(FormatError("not a trusted root", subject=where)):
+            return cls(Verifier(trusted_root=TrustedRoot(Document.from_json(trusted_root))))
 
-    where = "Sigstore trusted root"
-    parse_object(trusted_root, where, max_bytes=MAX_TRUSTED_ROOT_BYTES)
-    with _refusing(FormatError("not a trusted root", subject=where)):
-        return Verifier(trusted_root=TrustedRoot(Document.from_json(trusted_root)))
+    def check_image(
+        self, digest: Digest, identity: Identity, materials: Sequence[SignatureMaterial]
+    ) -> SignatureMaterial:
+        """Return the first of `materials` that `identity` signed, over the image (or index) `digest`.
 
+        Raises `UnsignedError` if there are none, `SignatureMismatchError` with the reasons if none is valid.
+        """
+        return first_valid(
+            materials, digest, f"one of {identity}", lambda item: self._check(item, digest, identity)
+        )
 
-def _verify(material: SignatureMaterial, digest: Digest, identity: Identity, verifier: "Verifier") -> None:
-    if material.kind != "bundle":
-        what = "a keyless signature in the form of cosign 2"
-        raise UnsignedError(what, subject=digest, want="a Sigstore bundle", hint=_NEWER_HINT)
-    envelope = bundle_envelope(material.payload, digest)  # strict: a limit, one signature, no key twice
-    with _refusing(SignatureMismatchError("the keyless signature is not valid", subject=digest)):
-        payload = _verify_bundle(material.payload, identity, verifier)
-    if payload != envelope.payload:
-        raise TrustError("two readers find different statements", subject=digest)
-    check_statement(payload, digest)
+    def _check(self, material: SignatureMaterial, digest: Digest, identity: Identity) -> None:
+        if material.kind != "bundle":
+            what = "a keyless signature in the form of cosign 2"
+            raise UnsignedError(what, subject=digest, want="a Sigstore bundle", hint=_NEWER_HINT)
+        envelope = bundle_envelope(material.payload, digest)  # strict: a limit, one signature, no key twice
+        with _refusing(SignatureMismatchError("the keyless signature is not valid", subject=digest)):
+            payload = _verify_bundle(material.payload, identity, self._verifier)
+        if payload != envelope.payload:
+            raise TrustError("two readers find different statements", subject=digest)
+        check_statement(payload, digest)
 
 
 def _verify_bundle(raw: bytes, identity: Identity, verifier: "Verifier") -> bytes:

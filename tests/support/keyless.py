@@ -58,6 +58,14 @@ def sign(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
     return key.sign(message, ec.ECDSA(hashes.SHA256()))
 
 
+def _usage(*, of_authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not of_authority, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, key_cert_sign=of_authority, crl_sign=of_authority,
+        encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
 def _asn1(tag: int, raw: bytes) -> bytes:
     length = len(raw).to_bytes(2)
     return bytes([tag]) + (length[1:] if len(raw) < 128 else b"\x82" + length) + raw
@@ -129,7 +137,7 @@ class SigstoreInstance:
 
     @property
     def _root(self) -> x509.Certificate:
-        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        usage = _usage(of_authority=True)
         public = self.authority.public_key()
         return (
             x509.CertificateBuilder(self._name, self._name, public, 1)
@@ -142,7 +150,7 @@ class SigstoreInstance:
         )
 
     def _certificate(self, key: ec.EllipticCurvePrivateKey, signing: Signing) -> x509.Certificate:
-        usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
+        usage = _usage(of_authority=False)
         issuer = signing.issuer.encode()
         name = x509.UniformResourceIdentifier(signing.subject)
         public = key.public_key()
@@ -166,9 +174,18 @@ class SigstoreInstance:
     def _timestamps(self, precertificate: x509.Certificate) -> bytes:
         """A list of one signed certificate timestamp (RFC 6962 §3.2, §3.3)."""
         body, time = precertificate.tbs_certificate_bytes, int(SIGNED_AT.timestamp() * 1000)
-        about = struct.pack("!BBQH", 0, 0, time, 1) + _id(self.authority) + len(body).to_bytes(3) + body + b"\0\0"
+        about = (
+            struct.pack("!BBQH", 0, 0, time, 1) + _id(self.authority) + len(body).to_bytes(3) + body + b"\0\0"
+        )
         signature = sign(self.certificates, about)
-        one = b"\0" + _id(self.certificates) + time.to_bytes(8) + b"\0\0\4\3" + len(signature).to_bytes(2) + signature
+        one = (
+            b"\0"
+            + _id(self.certificates)
+            + time.to_bytes(8)
+            + b"\0\0\4\3"
+            + len(signature).to_bytes(2)
+            + signature
+        )
         listed = len(one).to_bytes(2) + one
         return _asn1(0x04, len(listed).to_bytes(2) + listed)
 
@@ -185,7 +202,12 @@ class SigstoreInstance:
                 "signatures": [{"signature": b64(signature), "verifier": b64(pem)}],
             },
         })  # fmt: skip
-        promised = {"body": b64(body), "integratedTime": time, "logID": _id(self.log).hex(), "logIndex": _FIRST_INDEX}
+        promised = {
+            "body": b64(body),
+            "integratedTime": time,
+            "logID": _id(self.log).hex(),
+            "logIndex": _FIRST_INDEX,
+        }
         other = hashlib.sha256(b"\0another entry").digest()
         root = hashlib.sha256(b"\1" + other + hashlib.sha256(b"\0" + body).digest()).digest()
         return {

@@ -16,6 +16,7 @@ from airgap.bundle.statement import (
     SendingSite,
     Statement,
 )
+from airgap.bundle.upstream import UpstreamSignature
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
