@@ -234,7 +234,7 @@ class SmallFilesCheck:
                 identity = keyless.Identity(issuer=claim.issuer, subject=claim.subject)
                 trusted_root = self.read(claim.file, MAX_TRUSTED_ROOT_BYTES)
                 if keyless.is_available():
-                    verifier = keyless.KeylessVerifier.under(trusted_root)
+                    verifier = keyless.KeylessVerifier.under(trusted_root, claim.file)
                     verifier.check_image(image.record.digest, identity, materials)
             case _ as unreachable:
                 assert_never(unreachable)

@@ -76,7 +76,7 @@ def _check_identity(
 ) -> UpstreamIdentity:
     identity = Identity(issuer=wanted.issuer, subject=wanted.subject)
     raw = _read(wanted.trusted_root, MAX_TRUSTED_ROOT_BYTES)
-    verifier, digest = KeylessVerifier.under(raw), image.graph.root.digest
+    verifier, digest = KeylessVerifier.under(raw, str(wanted.trusted_root)), image.graph.root.digest
     signed_in = _find(
         image, images, str(identity), lambda materials: verifier.check_image(digest, identity, materials)
     )

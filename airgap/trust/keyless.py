@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sigstore.verify import Verifier
 
 INSTALL_HINT = "pip install 'airgap[sigstore]'"
-_MAX_GOT_CHARACTERS = 300
+_MAX_GOT_CHARACTERS = 200
 _NEWER_HINT = "ask for a signature of cosign 3, or of `cosign sign --new-bundle-format`"
 
 
@@ -59,8 +59,12 @@ class KeylessVerifier:
     _verifier: "Verifier"
 
     @classmethod
-    def under(cls, trusted_root: bytes) -> Self:
-        """Return a verifier under Sigstore's trusted root, in JSON: the authorities and logs that count.
+    def under(cls, trusted_root: bytes, where: str) -> Self:
+        """Return a verifier under one trusted root.
+
+        Args:
+            trusted_root: Sigstore's trusted root, in JSON: the authorities and logs that count.
+            where: Its name in messages.
 
         Raises:
             UsageError: The library is not installed.
@@ -73,9 +77,8 @@ class KeylessVerifier:
         from sigstore.verify import Verifier  # noqa: PLC0415
         from sigstore_models.trustroot.v1 import TrustedRoot as Document  # noqa: PLC0415
 
-        where = "Sigstore trusted root"
         parse_object(trusted_root, where, max_bytes=MAX_TRUSTED_ROOT_BYTES)
-        with _refusing(FormatError("not a trusted root", subject=where)):
+        with _refusing(FormatError("not a Sigstore trusted root", subject=where)):
             return cls(Verifier(trusted_root=TrustedRoot(Document.from_json(trusted_root))))
 
     def check_image(
@@ -119,5 +122,5 @@ def _refusing(error: FormatError | TrustError) -> Iterator[None]:
     try:
         yield
     except Exception as cause:
-        error.got = f"{type(cause).__name__}: {cause}"[:_MAX_GOT_CHARACTERS]
+        error.got = " ".join(f"{type(cause).__name__}: {cause}".split())[:_MAX_GOT_CHARACTERS]
         raise error from cause

@@ -11,6 +11,7 @@ import json
 import struct
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
@@ -18,8 +19,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
+from airgap.oci.digest import Digest
+from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.trust.cosign import BUNDLE_TYPE
 from airgap.trust.envelope import STATEMENT_TYPE, pae
+from tests.support.attachments import EMPTY
+from tests.support.images import Image
 
 ISSUER = "https://issuer.example"
 SUBJECT = "https://git.example/acme/app/.github/workflows/release.yml@refs/heads/main"
@@ -135,7 +140,7 @@ class SigstoreInstance:
     def _name(self) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
 
-    @property
+    @cached_property
     def _root(self) -> x509.Certificate:
         usage = _usage(of_authority=True)
         public = self.authority.public_key()
@@ -237,3 +242,16 @@ def _log_of(url: str, key: ec.EllipticCurvePrivateKey) -> dict[str, Any]:
             "validFor": {"start": "2026-01-01T00:00:00Z"},
         },
     }  # fmt: skip
+
+
+def signature_image(bundle: dict[str, Any], subject: Image) -> Image:
+    """The artifact that cosign 3 attaches to an image."""
+    blob = compact(bundle)
+    layer = Descriptor(BUNDLE_TYPE, Digest.of(blob), len(blob)).to_json()
+    raw = compact({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": BUNDLE_TYPE,
+        "config": EMPTY, "layers": [layer], "subject": subject.descriptor.to_json(),
+    })  # fmt: skip
+    root = Descriptor(OCI_MANIFEST, Digest.of(raw), len(raw))
+    contents = {root.digest: raw, Digest.of(blob): blob, Digest.of(b"{}"): b"{}"}
+    return Image(root, raw, contents, None, (Digest.of(blob),))

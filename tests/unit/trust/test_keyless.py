@@ -29,7 +29,7 @@ INSTANCE, STRANGER = SigstoreInstance(), SigstoreInstance()
 SIGNING = Signing(str(IMAGE))
 GOOD = INSTANCE.sign(SIGNING)
 ROOT = INSTANCE.trusted_root
-VERIFIER = KeylessVerifier.under(ROOT)
+VERIFIER = KeylessVerifier.under(ROOT, "root.json")
 
 
 def material(bundle: dict[str, Any] | bytes) -> SignatureMaterial:
@@ -145,7 +145,7 @@ def test_the_form_of_cosign_2_is_refused_with_a_hint():
 ROOTS = {
     "of somebody else": (STRANGER.trusted_root, SignatureMismatchError, "certificate chain"),
     "not JSON": (b"root", FormatError, "JSON"),
-    "another document": (b"{}", FormatError, "not a trusted root"),
+    "another document": (b"{}", FormatError, "not a Sigstore trusted root"),
     "without logs": (json.dumps({**json.loads(ROOT), "tlogs": []}).encode(), FormatError, "no transparency log"),
     "without authorities": (
         json.dumps({**json.loads(ROOT), "certificateAuthorities": []}).encode(), FormatError, "Fulcio certificates",
@@ -159,14 +159,14 @@ ROOTS = {
 @pytest.mark.parametrize(("root", "error", "words"), ROOTS.values(), ids=ROOTS)
 def test_other_trusted_roots_are_refused(root, error, words):
     with pytest.raises(error, match=words):
-        KeylessVerifier.under(root).check_image(IMAGE, IDENTITY, [material(GOOD)])
+        KeylessVerifier.under(root, "root.json").check_image(IMAGE, IDENTITY, [material(GOOD)])
 
 
 def test_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "sigstore", None)
     assert not keyless.is_available()
     with pytest.raises(UsageError, match="a library that is not installed") as raised:
-        KeylessVerifier.under(ROOT)
+        KeylessVerifier.under(ROOT, "root.json")
     assert raised.value.hint == "pip install 'airgap[sigstore]'"
 
 
@@ -193,7 +193,7 @@ BUNDLES = [path for path in sorted(REAL.glob("*.json")) if "trusted_root" not in
 def test_real_bundles(path):
     """The good ones are provenance: everything about them is right, except that they do not sign an image."""
     root = "rekor2" if path.name.startswith("rekor2") else "dsse"
-    verifier = KeylessVerifier.under((REAL / f"{root}.trusted_root.json").read_bytes())
+    verifier = KeylessVerifier.under((REAL / f"{root}.trusted_root.json").read_bytes(), root)
     words = "the keyless signature is not valid" if path.stem.endswith("_fail") else "predicate type differs"
     with pytest.raises(SignatureMismatchError, match=words):
         verifier.check_image(IMAGE, BEACON, [material(path.read_bytes())])
