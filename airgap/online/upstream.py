@@ -11,7 +11,6 @@ from airgap.bundle.upstream import Upstream, UpstreamIdentity, UpstreamSignature
 from airgap.errors import AirgapError, SignatureMismatchError, UnsignedError
 from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_TRUSTED_ROOT_BYTES
 from airgap.manifest.cosign_identity import CosignIdentity
-from airgap.manifest.lock import LockedImage
 from airgap.oci.digest import CheckedReader, Digest
 from airgap.oci.documents import Descriptor
 from airgap.online.plan import PlannedImage, TransferPlan
@@ -45,27 +44,23 @@ def check_upstream(plan: TransferPlan) -> UpstreamChecks:
     """
     for export in plan.exports:
         for locked in export.images:
-            if _is_wanted(locked):
+            if locked.cosign_key is not None or locked.cosign_identity is not None:
                 what = "only images from a registry can have upstream signatures"
                 raise UnsignedError(what, subject=locked.reference, want="source: registry")
     checks = UpstreamChecks({}, {})
     for image in plan.images:
-        if _is_wanted(image.locked):
-            checks.signatures[str(image.locked.name)] = _check(image, plan.images, checks.trusted_roots)
+        if (signature := _check(image, plan.images, checks.trusted_roots)) is not None:
+            checks.signatures[str(image.locked.name)] = signature
     return checks
 
 
-def _is_wanted(locked: LockedImage) -> bool:
-    return locked.cosign_key is not None or locked.cosign_identity is not None
-
-
-def _check(image: PlannedImage, images: Sequence[PlannedImage], roots: dict[str, bytes]) -> Upstream:
-    """Return the signature of one image, and add its trusted root to `roots`."""
+def _check(image: PlannedImage, images: Sequence[PlannedImage], roots: dict[str, bytes]) -> Upstream | None:
+    """Return the signature that one image needs, if any, and add its trusted root to `roots`."""
     digest, locked = image.graph.root.digest, image.locked
     if locked.cosign_identity is not None:
         return _check_identity(image, locked.cosign_identity, images, roots)
-    path = locked.cosign_key
-    assert path is not None  # noqa: S101 - one of the two is wanted
+    if (path := locked.cosign_key) is None:
+        return None
     key = PublicKey.from_pem(_read(path, MAX_PUBLIC_KEY_BYTES), str(path))
     signed_in = _find(image, images, str(path), lambda materials: check_image(digest, key, materials))
     return UpstreamSignature(key.pem, key.keyid, signed_in)
