@@ -292,6 +292,8 @@ MAX_EPOCH_RISE = 1_000
 """How far one version of the trust root may raise the epoch, so that a mistake cannot use up the numbers."""
 MAX_COSIGN_MATERIAL_BYTES = 256 << 10
 """One payload or bundle of cosign; a signature's are under 16 KiB, attestations may be larger."""
+MAX_TRUSTED_ROOT_BYTES = 256 << 10
+"""Sigstore's trusted root; that of the public instance has 7 KiB."""
 MAX_COSIGN_MATERIALS = 256
 """Signatures in one signature manifest, to which cosign appends with each signing."""
 

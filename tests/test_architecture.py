@@ -82,6 +82,8 @@ DOORS = {
     "requests": r"airgap\.endpoints\.docker\.(client|dial)",
     "rich": r"airgap\.cli\.progress_output",
     "semantic_version": r"airgap\.manifest\.(chart_versions|tag_rule)",
+    "sigstore": r"airgap\.trust\.keyless",
+    "sigstore_models": r"airgap\.trust\.keyless",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
     "yaml": r"airgap\.manifest\.(strict_yaml|yaml_nodes)",
@@ -95,6 +97,7 @@ PACKAGES = {
     "yaml": "pyyaml",
     "pydantic_core": "pydantic-core",
     "semantic_version": "semantic-version",
+    "sigstore_models": "sigstore",
 }
 """The names of packages that are called otherwise than their module."""
 
@@ -215,7 +218,8 @@ def test_every_room_has_a_floor():
 
 def test_every_third_party_package_is_declared_with_a_floor():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["sbom"]]
+    optional = project["optional-dependencies"]
+    declared = [*project["dependencies"], *optional["sbom"], *optional["sigstore"]]
     floors = {name: floor for name, _, floor in (text.partition(">=") for text in declared)}
     assert {PACKAGES.get(module, module) for module in DOORS} <= set(floors)
     assert all(floors.values())

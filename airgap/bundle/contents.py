@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from typing import Any
 
+from airgap.bundle.upstream import trusted_root_file
 from airgap.errors import AmbiguousError, FormatError
 from airgap.limits import MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
@@ -136,6 +137,7 @@ def describe_contents(
     images: Sequence[tuple[ImageReference, Descriptor]],
     views: Sequence[DockerView],
     roots: Mapping[int, bytes],
+    trusted_roots: Iterable[bytes] = (),
 ) -> BundleContents:
     """Return the contents of a bundle with these blobs (SHA-256 in hex and size, by digest)."""
     small = {
@@ -144,6 +146,7 @@ def describe_contents(
         MANIFEST_FILE: manifest_json(views),
         VERIFY_FILE: resources.files("airgap.bundle").joinpath(VERIFY_FILE).read_bytes(),
         **{f"trust/{version}.root.json": raw for version, raw in roots.items()},
+        **{trusted_root_file(Digest.of(raw).hex): raw for raw in trusted_roots},
     }
     sums = {name: Digest.of(raw).hex for name, raw in small.items()}
     sums |= {digest.path: sha256 for digest, (sha256, _) in blobs.items()}

@@ -10,6 +10,7 @@ from typing import Any, Self
 from airgap.bundle.contents import check_names
 from airgap.bundle.delta_bases import DeltaBase, parse_bases
 from airgap.bundle.stream_name import parse_stream
+from airgap.bundle.upstream import Upstream, check_trusted_roots, parse_upstream, upstream_json
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
@@ -23,7 +24,8 @@ BUNDLE_PREDICATE_TYPE = "urn:airgap:bundle:v1"
 
 FILE_GRAMMAR = re.compile(
     r"oci-layout|index\.json|manifest\.json|SHA256SUMS|VERIFY\.txt"
-    r"|trust/[1-9][0-9]{0,8}\.root\.json|blobs/sha256/[0-9a-f]{64}|blobs/sha512/[0-9a-f]{128}",
+    r"|trust/[1-9][0-9]{0,8}\.root\.json|trust/[0-9a-f]{64}\.trusted_root\.json"
+    r"|blobs/sha256/[0-9a-f]{64}|blobs/sha512/[0-9a-f]{128}",
     re.ASCII,
 )
 REPACKED = ", repacked"
@@ -58,17 +60,6 @@ class PlatformRecord:
     config_digest: Digest
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamSignature:
-    """A cosign signature of the image that was valid when the image was packed, and is carried with it."""
-
-    key: str
-    """The public key, in PEM."""
-    keyid: str
-    manifest: Digest
-    """The manifest with the signature, which is also an image of the bundle."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageRecord:
     """One image of the bundle."""
@@ -80,7 +71,7 @@ class ImageRecord:
     digest: Digest
     platforms: tuple[PlatformRecord, ...]
     source: str
-    upstream_signature: UpstreamSignature | None = None
+    upstream_signature: Upstream | None = None
     files: tuple[CarriedFile, ...] = ()
     """The files of an image of kind `FILES`; none of any other."""
 
@@ -204,6 +195,8 @@ class Statement:
         )
         check_names(((image.name, image.digest) for image in statement.images), fields.where)
         check_file_names((item.name for image in statement.images for item in image.files), fields.where)
+        upstreams = (image.upstream_signature for image in statement.images)
+        check_trusted_roots(upstreams, subjects, fields.where)
         if statement.serial < 1:
             raise FormatError("the serial is below 1", subject=fields.where, got=statement.serial)
         if statement.bases and not statement.requires:
@@ -245,7 +238,7 @@ def _image_json(image: ImageRecord) -> dict[str, Any]:
             for p in image.platforms
         ],
         "source": image.source,
-        "upstream_signature": _upstream_json(image.upstream_signature),
+        "upstream_signature": upstream_json(image.upstream_signature),
         **({"files": [item.to_json() for item in image.files]} if image.kind is ImageKind.FILES else {}),
     }
 
@@ -269,7 +262,7 @@ def _parse_image(fields: Fields) -> ImageRecord:
         digest=Digest.parse(fields.text("digest"), fields.where),
         platforms=tuple(platforms),
         source=fields.text("source"),
-        upstream_signature=_parse_upstream(fields),
+        upstream_signature=parse_upstream(fields),
         files=tuple(map(CarriedFile.from_json, fields.children("files"))) if kind is ImageKind.FILES else (),
     )
     fields.end()
@@ -281,23 +274,6 @@ def _parse_kind(fields: Fields) -> ImageKind:
     if kind not in tuple(ImageKind):
         raise FormatError("unknown kind", subject=fields.where, want=" or ".join(ImageKind), got=repr(kind))
     return ImageKind(kind)
-
-
-def _upstream_json(upstream: UpstreamSignature | None) -> dict[str, str] | None:
-    if upstream is None:
-        return None
-    return {"key": upstream.key, "keyid": upstream.keyid, "manifest": str(upstream.manifest)}
-
-
-def _parse_upstream(fields: Fields) -> UpstreamSignature | None:
-    if fields.take("upstream_signature") is None:
-        return None
-    item = fields.child("upstream_signature")
-    upstream = UpstreamSignature(
-        item.text("key"), sha256_in(item, "keyid"), Digest.parse(item.text("manifest"), item.where)
-    )
-    item.end()
-    return upstream
 
 
 def _requirement_json(item: Requirement) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from airgap.bundle.contents import (
     INDEX_FILE,
@@ -16,6 +17,7 @@ from airgap.bundle.contents import (
 from airgap.bundle.files import Files
 from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import ImageRecord, Statement
+from airgap.bundle.upstream import Upstream, UpstreamIdentity, UpstreamSignature
 from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
@@ -25,10 +27,16 @@ from airgap.errors import (
     SizeMismatchError,
     UnlistedContentError,
 )
-from airgap.limits import MAX_ENVELOPE_BYTES, MAX_INDEX_BYTES, MAX_SUMS_FILE_BYTES
+from airgap.limits import (
+    MAX_ENVELOPE_BYTES,
+    MAX_INDEX_BYTES,
+    MAX_SUMS_FILE_BYTES,
+    MAX_TRUSTED_ROOT_BYTES,
+)
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, ImageIndex
 from airgap.oci.reference import ImageReference
+from airgap.trust import keyless
 from airgap.trust.cosign import check_image, materials_of
 from airgap.trust.keys import PublicKey
 
@@ -198,21 +206,38 @@ class SmallFilesCheck:
             )
 
     def _check_upstream(self, images: tuple[VerifiedImage, ...]) -> None:
-        """Check the upstream signatures in the same way as when the bundle was made."""
+        """Check the upstream signatures in the same way as when the bundle was made. Without the library for
+        keyless ones, these are only what the statement's signers state: `identities.py` says so.
+        """
         roots = {image.record.digest: image for image in images}
         for image in images:
             claim = image.record.upstream_signature
             if claim is None:
                 continue
-            key = PublicKey.from_pem(claim.key, f"{image.name}: upstream_signature")
             holder = roots.get(claim.manifest)
-            if holder is None or key.keyid != claim.keyid:
+            if holder is None:
                 raise AmbiguousError("the upstream signature is missing", subject=image.name)
-            manifests = [item.manifest for item in holder.graph.manifests]
-            materials = [
-                material for manifest in manifests for material in materials_of(manifest, self._document)
-            ]
-            check_image(image.record.digest, key, materials)
+            self._check_signature(image, claim, holder)
+
+    def _check_signature(self, image: VerifiedImage, claim: Upstream, holder: VerifiedImage) -> None:
+        manifests = [item.manifest for item in holder.graph.manifests]
+        materials = [
+            material for manifest in manifests for material in materials_of(manifest, self._document)
+        ]
+        match claim:
+            case UpstreamSignature():
+                key = PublicKey.from_pem(claim.key, f"{image.name}: upstream_signature")
+                if key.keyid != claim.keyid:
+                    raise AmbiguousError("the upstream signature is missing", subject=image.name)
+                check_image(image.record.digest, key, materials)
+            case UpstreamIdentity():
+                identity = keyless.Identity(issuer=claim.issuer, subject=claim.subject)
+                trusted_root = self.read(claim.file, MAX_TRUSTED_ROOT_BYTES)
+                if keyless.is_available():
+                    verifier = keyless.KeylessVerifier.under(trusted_root, claim.file)
+                    verifier.check_image(image.record.digest, identity, materials)
+            case _ as unreachable:
+                assert_never(unreachable)
 
     def _check_total(self) -> None:
         total = sum(self.sizes.values())

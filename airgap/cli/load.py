@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import carried_files, complete, console
+from airgap.cli.identities import identities_value, identity_lines
 from airgap.cli.load_choices import LoadChoices
 from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import (
@@ -234,6 +235,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
             for copy in report.copies
         ],
         **pruned_value(report.pruning),
+        "identities": identities_value(report.bundle.statement),
         "content_from": [base.statement.title for base in report.bundle.bases],
         "images": [
             {
@@ -269,6 +271,7 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
     lines += pruned_lines(report.pruning) if report.pruning else []
+    lines += identity_lines(report.bundle.statement)
     if report.bundle.sender:
         lines.append(f"sender: {report.bundle.sender}")
     return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from airgap.cli import console
+from airgap.cli.identities import identities_value, identity_lines
 from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import AcceptJump, Bundles, Jobs, Output
 from airgap.cli.recall_warnings import recalled_loaded
@@ -65,6 +66,7 @@ def run(
         lines += [
             _line(bundle),
             *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle)),
+            *identity_lines(bundle.statement),
         ]
     value = {"bundles": values, "recalled_loaded": recalled_loaded(operator.site)}
     console.show_result(value, lines, output)
@@ -126,6 +128,7 @@ def _value(folders: "BundleLocation", bundle: "VerifiedBundle") -> dict[str, Any
         "repeat": bundle.repeat,
         "missed": bundle.missed,
         "hollow": _hollow(bundle),
+        "identities": identities_value(bundle.statement),
     }
 
 

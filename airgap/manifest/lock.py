@@ -10,6 +10,13 @@ from pydantic import Field
 from airgap.errors import FormatError
 from airgap.limits import MAX_LOCK_BYTES
 from airgap.manifest import strict_yaml
+from airgap.manifest.cosign_identity import (
+    IDENTITY_KEY,
+    CosignIdentity,
+    CosignIdentityDocument,
+    CosignIdentityField,
+    parse_identity,
+)
 from airgap.manifest.fields import (
     AttachmentChoice,
     AttachmentsText,
@@ -66,6 +73,7 @@ class _LockedDocument(Strict):
     size: Size | None = None
     image_id: DigestText | None = None
     cosign_key: Annotated[FilePath | None, Field(alias="cosign-key")] = None
+    cosign_identity: CosignIdentityField = None
     attachments: AttachmentsText = AttachmentChoice.AUTO
     attachments_unknown: LineText | None = None
     subject: DigestText | None = None
@@ -84,7 +92,7 @@ class _LockDocument(Strict):
 
 
 _LISTS: Lists = {
-    "images": {"": _LockedDocument},
+    "images": {"": _LockedDocument, IDENTITY_KEY: CosignIdentityDocument},
     "files": {"": LockedFilesDocument},
     "charts": {"": LockedChartDocument},
 }
@@ -109,6 +117,7 @@ class LockedImage:
     image_id: Digest | None
     """The image's ID in an engine or in a `docker save` archive."""
     cosign_key: Path | None = None
+    cosign_identity: CosignIdentity | None = None
     by_default: bool = False
     """True if the manifest names no platforms, so that `platforms` is the locking machine's default."""
     left_out: tuple[Platform, ...] = field(default=(), compare=False)
@@ -165,7 +174,8 @@ class LockedImage:
     @property
     def is_demanding(self) -> bool:
         """True if the image must not be carried without its attachments."""
-        return self.attachments is AttachmentChoice.REQUIRED or self.cosign_key is not None
+        signature = self.cosign_key or self.cosign_identity
+        return self.attachments is AttachmentChoice.REQUIRED or signature is not None
 
     def attached(
         self, reference: ImageReference, descriptor: Descriptor | None, image_id: Digest | None, about: Digest
@@ -187,6 +197,7 @@ class LockedImage:
             descriptor=descriptor,
             image_id=image_id,
             cosign_key=None,
+            cosign_identity=None,
             attachments=AttachmentChoice.REQUIRED if self.is_demanding else AttachmentChoice.AUTO,
             subject=about,
             brought=None,
@@ -309,6 +320,7 @@ def _image(item: _LockedDocument, document: Document, yaml_path: YamlPath, folde
         descriptor=_descriptor(item),
         image_id=item.image_id,
         cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
+        cosign_identity=parse_identity(item, document, yaml_path, folder),
         by_default=item.platforms_by_default,
         attachments=AttachmentChoice(item.attachments),
         attachments_unknown=item.attachments_unknown,
@@ -363,6 +375,7 @@ def _written(image: LockedImage, folder: Path | None) -> dict[str, Any]:
         fields["size"] = image.descriptor.size
     fields["image_id"] = None if image.image_id is None else str(image.image_id)
     fields["cosign-key"] = image.cosign_key and written_path(image.cosign_key, folder)
+    fields[IDENTITY_KEY] = image.cosign_identity and image.cosign_identity.to_yaml(folder)
     fields["attachments"] = str(image.attachments) if image.attachments is not AttachmentChoice.AUTO else None
     fields["attachments_unknown"] = image.attachments_unknown
     fields["subject"] = None if image.subject is None else str(image.subject)

@@ -9,6 +9,7 @@ from pydantic_core import core_schema
 
 from airgap.limits import MAX_TEXT_CHARACTERS
 from airgap.manifest.chart_entries import CHART_FORMS, AnyChart
+from airgap.manifest.cosign_identity import IDENTITY_KEY, CosignIdentityDocument, CosignIdentityField
 from airgap.manifest.fields import (
     DISTINCT,
     LABEL_PATTERN,
@@ -68,6 +69,7 @@ class EntryDocument(Strict):
             "a path relative to the manifest's folder.",
         ),
     ] = None
+    cosign_identity: CosignIdentityField = None
 
     attachments: Annotated[
         AttachmentsText | None, Field(description="The same key as in the manifest, for this image only.")
@@ -148,6 +150,7 @@ class RuleEntry(Strict):
             "a path relative to the manifest's folder.",
         ),
     ] = None
+    cosign_identity: CosignIdentityField = None
     attachments: Annotated[
         AttachmentsText | None, Field(description="The same key as in the manifest, for these images only.")
     ] = None
@@ -163,11 +166,12 @@ LISTS: Lists = {
         "oci": LayoutEntry,
         RULE: RuleEntry,
         "tags": TagRuleDocument,
+        IDENTITY_KEY: CosignIdentityDocument,
     },
     "files": FILE_FORMS,
     "charts": CHART_FORMS,
 }
-"""The forms of the items of each list, and of the mapping in `tags:`."""
+"""The forms of the items of each list, and of the mappings in `tags:` and `cosign-identity:`."""
 
 
 def _form(value: Any) -> str | None:

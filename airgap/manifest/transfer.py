@@ -18,6 +18,7 @@ from airgap.manifest.chart_entries import (
     range_of,
     reference_of,
 )
+from airgap.manifest.cosign_identity import IDENTITY_KEY, CosignIdentity, parse_identity
 from airgap.manifest.fields import AttachmentChoice, parse_label, parse_line
 from airgap.manifest.file_entries import FilesEntry, parse_files
 from airgap.manifest.model import (
@@ -75,6 +76,7 @@ class ImageEntry:
     """The archive or OCI layout, an absolute path."""
     cosign_key: Path | None
     line: int
+    cosign_identity: CosignIdentity | None = None
     attachments: AttachmentChoice = AttachmentChoice.AUTO
     """With the manifest's default filled in."""
     tags: TagRule | None = None
@@ -248,6 +250,7 @@ def _locked_part(entry: ImageEntry, folder: Path) -> dict[str, Any]:
         "archive": path(entry.archive),
         "cosign-key": path(entry.cosign_key),
         "attachments": str(entry.attachments),
+        **({"cosign-identity": identity.to_yaml(folder)} if (identity := entry.cosign_identity) else {}),
         **({"tags": entry.tags.to_json()} if entry.tags is not None else {}),
         **({} if entry.chart is None else entry.chart.locked_part(folder)),
     }
@@ -283,6 +286,7 @@ def _entry(
         source=source,
         archive=None if archive is None else folder / archive,
         cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
+        cosign_identity=parse_identity(item, document, yaml_path, folder),
         line=line,
         attachments=_attachments(item, AttachmentChoice(defaults.attachments), document, yaml_path),
         tags=tags,
@@ -301,16 +305,17 @@ def _tag_rule(item: TagRuleDocument, document: Document, yaml_path: YamlPath) ->
 def _attachments(
     item: LongEntry, default: AttachmentChoice, document: Document, yaml_path: YamlPath
 ) -> AttachmentChoice:
-    """Return how attachments are carried. A `cosign-key:` needs them, even if the default is `none`."""
-    if item.cosign_key is not None and item.attachments == AttachmentChoice.NONE:
+    """Return how attachments are carried. A signature needs them, even if the default is `none`."""
+    signature = item.cosign_key or item.cosign_identity
+    if signature is not None and item.attachments == AttachmentChoice.NONE:
         raise FormatError(
-            "a cosign-key needs attachments",
+            f"a {'cosign-key' if item.cosign_key is not None else IDENTITY_KEY} needs attachments",
             subject=document.at((*yaml_path, "attachments")),
             want="auto or required",
             got="'none'",
         )
     chosen = AttachmentChoice(item.attachments or default)
-    if item.cosign_key is not None and chosen is AttachmentChoice.NONE:
+    if signature is not None and chosen is AttachmentChoice.NONE:
         return AttachmentChoice.AUTO
     return chosen
 

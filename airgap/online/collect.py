@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from airgap.bundle.graph import ImageGraph, walk_image
-from airgap.bundle.statement import REPACKED, ImageRecord, UpstreamSignature
+from airgap.bundle.statement import REPACKED, ImageRecord
 from airgap.bundle.store import BlobStore, Store, fill
+from airgap.bundle.upstream import Upstream
 from airgap.endpoints.ports import ExportedImage
 from airgap.errors import AirgapError, IntegrityError, MissingContentError, UnsignedError
 from airgap.limits import MAX_JSON_BYTES
@@ -105,7 +106,7 @@ class Collector:
 
 
 def with_upstream(
-    images: Iterable[CollectedImage], upstream: Mapping[str, UpstreamSignature]
+    images: Iterable[CollectedImage], upstream: Mapping[str, Upstream]
 ) -> tuple[list[CollectedImage], Failures]:
     """Return the images with their valid upstream signatures, and a failure for each image whose signature is
     not in the bundle: a receiver could not check it, and would refuse the whole bundle.

@@ -187,6 +187,7 @@ class _Resolver:
             descriptor=None,
             image_id=None,
             cosign_key=entry.cosign_key,
+            cosign_identity=entry.cosign_identity,
             attachments=entry.attachments,
             by_default=entry.platforms is None,
             brought=entry.brought,

@@ -121,12 +121,13 @@ def _write(
     if collector.engines:
         attempt.add(engines=sorted(collector.engines))
     unknown = {**plan.unknown, **take_optional(failures, plan)}
-    collected, unsigned = with_upstream(images, upstream)
+    collected, unsigned = with_upstream(images, upstream.signatures)
     failures |= unsigned
     if failures and not (order.allow_partial and collected):
         refuse_partial(failures, plan)
     prune(store, collected, plan)
-    contents = describe_contents(store.sums, *tables_of(collected), terms.site.roots())
+    roots = upstream.roots_of(image.record.upstream_signature for image in collected)
+    contents = describe_contents(store.sums, *tables_of(collected), terms.site.roots(), roots)
     statement = (
         confirm_unchanged(earlier.statement, contents) if earlier else terms.state(collected, contents)
     )

@@ -38,7 +38,7 @@ from airgap.online.collect import (
 from airgap.online.pack import note_sealed, pack_attempt, refuse_other_bundle, tables_of
 from airgap.online.plan import TransferPlan
 from airgap.online.terms import PackedBundle, PackOrder, Terms, confirm_unchanged
-from airgap.online.upstream import check_upstream
+from airgap.online.upstream import UpstreamChecks, check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
@@ -66,9 +66,10 @@ def _pack_tar(
             refuse_other_bundle(terms, terms.title(serial))
         if plan.failures and not order.allow_partial:
             refuse_partial(plan.failures, plan)
-        images, _ = with_upstream(planned_images(plan), check_upstream(plan))
+        upstream = check_upstream(plan)
+        images, _ = with_upstream(planned_images(plan), upstream.signatures)
         sizes = {digest: blob.size for digest, (blob, _) in plan.blobs.items()}
-        contents = _contents(images, sizes, site)
+        contents = _contents(images, sizes, site, upstream)
         statement = confirm_unchanged(earlier[0], contents) if earlier else terms.state(images, contents)
         envelope = earlier[1] if earlier else None
         if envelope is None or not terms.have_signed(envelope):
@@ -151,9 +152,12 @@ def _refuse_unknown_sizes(plan: TransferPlan) -> None:
             raise UsageError(what, subject=image.locked.reference, got=digest.algorithm, hint=hint)
 
 
-def _contents(images: list[CollectedImage], sizes: Mapping[Digest, int], site: Site) -> BundleContents:
+def _contents(
+    images: list[CollectedImage], sizes: Mapping[Digest, int], site: Site, upstream: UpstreamChecks
+) -> BundleContents:
     blobs = {digest: (digest.hex, size) for digest, size in sizes.items()}
-    return describe_contents(blobs, *tables_of(images), site.roots())
+    roots = upstream.roots_of(image.record.upstream_signature for image in images)
+    return describe_contents(blobs, *tables_of(images), site.roots(), roots)
 
 
 def _small_files(envelope: Envelope, contents: BundleContents) -> dict[str, bytes]:

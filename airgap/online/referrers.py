@@ -38,7 +38,7 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
     """Return a locked image, followed by its attachments and those of its manifests that are carried.
 
     If the source did not answer every request, raises `EndpointError` if attachments are required, or if the
-    image has a `cosign-key:` and no attachment was found.
+    image needs a signature and no attachment was found.
     """
     if not isinstance(source, AttachmentSource) or locked.descriptor is None:
         return [locked]
@@ -68,7 +68,8 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
             "attachments are unknown",
             subject=locked.reference,
             got=reasons,
-            hint="`cosign-key:` and `attachments: required` need an answer; `attachments: auto` does not",
+            hint="`cosign-key:`, `cosign-identity:` and `attachments: required` need an answer; "
+            "`attachments: auto` does not",
         )
     return [replace(locked, attachments_unknown=reasons or None), *attached.values()]
 

@@ -115,7 +115,8 @@ def _is_of(image: LockedImage, entry: ImageEntry) -> bool:
         and image.by_default == (entry.platforms is None)
         and image.reference in (entry.reference, pinned)
         and (image.name, image.source, image.path) == (entry.name, *_file(entry))
-        and (image.cosign_key, image.attachments) == (entry.cosign_key, entry.attachments)
+        and (image.cosign_key, image.cosign_identity) == (entry.cosign_key, entry.cosign_identity)
+        and image.attachments == entry.attachments
     )
 
 

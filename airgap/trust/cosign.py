@@ -92,12 +92,25 @@ def check_image(digest: Digest, key: PublicKey, materials: Sequence[SignatureMat
 
     Raises `UnsignedError` if there are none, `SignatureMismatchError` with the reasons if none is valid.
     """
+    return first_valid(materials, digest, f"one of key {key.keyid}", lambda item: _verify(item, digest, key))
+
+
+def first_valid(
+    materials: Sequence[SignatureMaterial],
+    digest: Digest,
+    want: str,
+    verify: Callable[[SignatureMaterial], None],
+) -> SignatureMaterial:
+    """Return the first of `materials` for which `verify` raises no `TrustError` or `FormatError`.
+
+    Raises `UnsignedError` if there are none, `SignatureMismatchError` with the reasons if none is valid.
+    """
     if not materials:
-        raise UnsignedError("no cosign signature", subject=digest, want=f"one of key {key.keyid}")
+        raise UnsignedError("no cosign signature", subject=digest, want=want)
     failures: list[tuple[SignatureMaterial, TrustError | FormatError]] = []
     for material in materials:
         try:
-            _verify(material, digest, key)
+            verify(material)
         except (TrustError, FormatError) as error:
             failures.append((material, error))
         else:
@@ -106,7 +119,7 @@ def check_image(digest: Digest, key: PublicKey, materials: Sequence[SignatureMat
     if len(failures) > _MAX_REASONS:
         reasons.append(f"and {len(failures) - _MAX_REASONS} more")
     raise SignatureMismatchError(
-        "no valid cosign signature", subject=digest, want=f"one of key {key.keyid}", got="; ".join(reasons),
+        "no valid cosign signature", subject=digest, want=want, got="; ".join(reasons),
         hint=next((error.hint for _, error in failures if error.hint), None),
     )  # fmt: skip
 
@@ -141,6 +154,16 @@ def verify_sigstore_bundle(raw: bytes, digest: Digest, key: PublicKey) -> None:
     Raises `SignatureMismatchError` if the signature is not of `key`, `UnsignedError` if there is none,
     `TrustError` if the bundle is about something else, `FormatError` for malformed values.
     """
+    envelope = bundle_envelope(raw, digest)
+    _check_signature(envelope.message, envelope.signatures[0].sig, digest, key)
+    check_statement(envelope.payload, digest)
+
+
+def bundle_envelope(raw: bytes, digest: Digest) -> Envelope:
+    """Return the envelope with one signature in a Sigstore bundle v0.3. The signature is not checked.
+
+    Raises `TrustError` if the bundle has other content, `FormatError` for malformed values.
+    """
     where = "Sigstore bundle"
     fields = Fields(parse_object(raw, where, max_bytes=MAX_COSIGN_MATERIAL_BYTES, floats=False), where)
     _same("media type of the bundle", BUNDLE_TYPE, fields.text("mediaType"), digest)
@@ -150,11 +173,11 @@ def verify_sigstore_bundle(raw: bytes, digest: Digest, key: PublicKey) -> None:
     if len(envelope.signatures) != 1:
         raise FormatError("not one signature", subject=where, got=len(envelope.signatures))
     _same("payload type", STATEMENT_TYPE, envelope.payload_type, digest)
-    _check_signature(envelope.message, envelope.signatures[0].sig, digest, key)
-    _check_statement(envelope.payload, digest)
+    return envelope
 
 
-def _check_statement(payload: bytes, digest: Digest) -> None:
+def check_statement(payload: bytes, digest: Digest) -> None:
+    """Raise `TrustError` unless a payload is cosign's statement about the image `digest`."""
     where = "cosign's statement"
     fields = Fields(parse_object(payload, where), where)
     _same("statement type", _STATEMENT, fields.text("_type"), digest)

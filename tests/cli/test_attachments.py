@@ -70,7 +70,7 @@ def test_a_demand_is_refused(gap: Gap, fake: FakeRegistry, demand: str) -> None:
     for command in (("lock", path), ("plan", path), ("pack", path, "--to", gap.stick)):
         err = gap.online(*command, code=18).err
         assert f"error: attachments are unknown: {fake.host}/api:1, got {REASON}\n" in err
-        assert "hint: `cosign-key:` and `attachments: required` need an answer" in err
+        assert "hint: `cosign-key:`, `cosign-identity:` and `attachments: required` need an answer" in err
     assert not list(gap.folder.rglob("bundle.dsse.json"))
 
 

@@ -95,11 +95,23 @@ RECEIPT = {
 RECEIVED = value("bundle volumes statement_sha256 sender_name bytes blobs_written read_back", **PROOF)
 RECALLED_LOADED = items(value("statement_sha256 reason target references", bundle=TITLE))
 RECALL_REASON = meaning("why the bundle is recalled; null if it is not", optional(TEXT))
+IDENTITIES = meaning(
+    "whose keyless signatures images have",
+    items(
+        value(
+            "reference",
+            issuer=meaning("the OpenID Connect provider in the certificate", TEXT),
+            subject=meaning("the mail address or URI in the certificate", TEXT),
+            checked=meaning("whether the signature was checked here; false without airgap[sigstore]", FLAG),
+        )
+    ),
+)
 LOADED = value(
     "bundle target engine statement_sha256 sender_name receipt content_from",
     images=items(
         value("reference digest verdict moved reason before after digest_kind", error=ERROR_TEXT, **FILES)
     ),
+    identities=IDENTITIES,
     pruned=meaning("the names that --prune removed at the target", items(value("reference digest"))),
     not_pruned=meaning(
         "names of earlier bundles that --prune left",
@@ -118,6 +130,7 @@ CHANGED = value(CHANGED_KEYS)
 VERIFIED = value(
     "bundle volumes statement_sha256 sender_name owners keys threshold files bytes repeat missed hollow",
     requires=REQUIRES,
+    identities=IDENTITIES,
 )
 ON_MEDIUM = value(
     "bundle statement_sha256 volumes_read read_back",

@@ -15,8 +15,8 @@ from airgap.bundle.statement import (
     Requirement,
     SendingSite,
     Statement,
-    UpstreamSignature,
 )
+from airgap.bundle.upstream import UpstreamIdentity, UpstreamSignature, trusted_root_file
 from airgap.errors import FormatError
 from airgap.limits import MAX_STATEMENT_BYTES
 from airgap.oci.digest import Digest
@@ -54,6 +54,12 @@ FULL = Statement(
 )
 UPSTREAM = UpstreamSignature("-----BEGIN PUBLIC KEY-----\n", B.hex, B)
 SIGNED = replace(FULL, images=(replace(IMAGE, upstream_signature=UPSTREAM),))
+IDENTITY = UpstreamIdentity(issuer="https://issuer.example", subject="a@b", trusted_root=A.hex, manifest=B)
+KEYLESS = replace(
+    FULL,
+    images=(replace(IMAGE, upstream_signature=IDENTITY),),
+    subjects={**FULL.subjects, trusted_root_file(A.hex): A.hex},
+)
 DELTA = replace(
     FULL,
     bases=(
@@ -64,7 +70,9 @@ DELTA = replace(
 PLAIN = replace(FULL, previous=None, sender=None, images=(), requires=(), destinations=(), transfer={})
 
 
-@pytest.mark.parametrize("statement", [FULL, SIGNED, DELTA, PLAIN], ids=["full", "signed", "delta", "plain"])
+@pytest.mark.parametrize(
+    "statement", [FULL, SIGNED, KEYLESS, DELTA, PLAIN], ids=["full", "signed", "keyless", "delta", "plain"]
+)
 def test_round_trip(statement):
     raw = statement.to_bytes()
     assert Statement.parse(raw) == statement

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from airgap.bundle.files import Folder
-from airgap.bundle.statement import Requirement, UpstreamSignature
+from airgap.bundle.statement import Requirement
+from airgap.bundle.upstream import UpstreamSignature
 from airgap.carry.verify_small_files import SmallFilesCheck
 from airgap.errors import (
     AirgapError,

@@ -178,7 +178,7 @@ def entry(text):
 
 
 KEYS = "version, name, destinations, platforms, attachments, transfer, images, files, charts"
-NAMED = "ref, digest, platforms, as, cosign-key, attachments, source"
+NAMED = "ref, digest, platforms, as, cosign-key, cosign-identity, attachments, source"
 BAD = {
     # structure
     "empty": ("", "empty document: m.yaml:1:1, want a mapping", ""),
@@ -238,7 +238,7 @@ BAD = {
     "misspelt entry key": (entry("ref: a\n    platfroms: []"), "unknown key: m.yaml:5:5", "did you mean 'platforms'?"),
     "underscore": (entry("ref: a\n    cosign_key: k"), "unknown key: m.yaml:5:5", "did you mean 'cosign-key'?"),
     "misspelt archive": (entry("arhcive: a.tar"), "unknown key: m.yaml:4:5", "did you mean 'archive'?"),
-    "source of an archive": (entry("archive: a.tar\n    source: docker"), "unknown key: m.yaml:5:5, want one of ref, digest, platforms, as, cosign-key, attachments, archive, got 'source'", "'source' belongs to another kind of entry"),
+    "source of an archive": (entry("archive: a.tar\n    source: docker"), "unknown key: m.yaml:5:5, want one of ref, digest, platforms, as, cosign-key, cosign-identity, attachments, archive, got 'source'", "'source' belongs to another kind of entry"),
     "archive and layout": (entry("archive: a.tar\n    oci: dir"), "unknown key: m.yaml:5:5", "'oci' belongs to another kind of entry"),
     "empty archive": (entry("archive: ''"), "wrong type: m.yaml:4:14, want text, got nothing", ""),
     "archive is a list": (entry("archive: [a.tar]"), "wrong type: m.yaml:4:14, want text, got a list", ""),

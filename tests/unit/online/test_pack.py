@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.statement import Statement, UpstreamSignature
+from airgap.bundle.statement import Statement
+from airgap.bundle.upstream import UpstreamSignature
 from airgap.bundle.writer import BundleWriter
 from airgap.errors import (
     AmbiguousError,

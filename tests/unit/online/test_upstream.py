@@ -59,7 +59,7 @@ class Case:
         source = MemorySource({NAME: APP, **beside}, **fields)
         entries = [f"{{ref: '{NAME}', as: '{OFFLINE}', cosign-key: acme.pub}}"]
         entries += [f"{{ref: '{n}', as: 'plant.local/{n.partition('/')[2]}'}}" for n in beside]
-        return check_upstream(plan_of(manifest_of(*entries, folder=self.folder), registry=source))
+        return check_upstream(plan_of(manifest_of(*entries, folder=self.folder), registry=source)).signatures
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_no_key_file(tmp_path):
 
 def test_images_without_a_key_are_not_asked(case):
     plan = plan_of(manifest_of(NAME), registry=MemorySource({NAME: APP}))
-    assert check_upstream(plan) == {}
+    assert check_upstream(plan).signatures == {}
 
 
 @pytest.mark.parametrize("key", ["", ", cosign-key: acme.pub"])
@@ -137,4 +137,4 @@ def test_exports_have_none(tmp_path, key):
         with pytest.raises(UnsignedError, match="only images from a registry"):
             check_upstream(plan)
     else:
-        assert check_upstream(plan) == {}
+        assert check_upstream(plan).signatures == {}
