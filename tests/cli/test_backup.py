@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
+from airgap.errors import MediaError
+from airgap.site import Site
 from airgap.trust import age
 from tests.cli.conftest import PASSPHRASE, Gap, Side, files_of
 from tests.support.images import simple_image
@@ -121,6 +123,24 @@ def test_serials_sealed_after_the_backup_are_not_used_again(gap: Gap, backup: Pa
     gap.offline("load", gap.stick / "stack-0003", "--to", f"oci:{gap.folder}/out")
     reasons = [record.get("reason") for record in side.records()]
     assert "the disk broke" in reasons
+
+
+@pytest.mark.parametrize("step", ["set_sent", "keep_envelope"])
+def test_an_interrupted_restoration_leaves_no_site_that_uses_a_serial_again(
+    gap: Gap, backup: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gap.online("pack", gap.layout(api=simple_image("later")), "--to", gap.stick)
+    side = elsewhere(gap)
+    words = ("--compare", gap.stick / "stack-0002", "--reason", "the disk broke")
+
+    def fail(*_: object, **__: object) -> None:
+        raise MediaError("the disk fails", subject=side.home)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Site, step, fail)
+        side("restore", backup, *words, code=11)
+    assert not side.home.exists()
+    assert side("restore", backup, *words, "--json").json["adopted"] == ["stack-0002"]
 
 
 def test_a_bundle_that_the_backup_knows_does_not_stop_it(gap: Gap, backup: Path) -> None:

@@ -1,6 +1,7 @@
 """What must hold of both sites after every fault: ledgers, marks, receipts and holdings."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def site_faults(home: Path, before: int, code: int, *, ledger_hit: bool) -> Iter
     """The ledger's chain is whole, each attempt of a run that was not killed has its end with the run's
     exit code, and marks and receipts are whole.
     """
+    if not home.exists():
+        return  # it is still to be restored
     path = home / "ledger.jsonl"
     if path.exists():
         try:
@@ -48,9 +51,11 @@ def site_faults(home: Path, before: int, code: int, *, ledger_hit: bool) -> Iter
 
 
 def lines_of(home: Path) -> int:
-    """Records in a site's ledger."""
+    """Records in a site's ledger. Those of a site that is still to be restored are of earlier runs, however
+    many there will be.
+    """
     path = home / "ledger.jsonl"
-    return sum(1 for _ in read_ledger(path)) if path.exists() else 0
+    return sum(1 for _ in read_ledger(path)) if path.exists() else sys.maxsize
 
 
 def receipt_faults(world: World, names: list[TargetNames]) -> Iterator[str]:

@@ -73,7 +73,8 @@ def _of_story(story: str, *, far: bool) -> Iterator[Piece]:
     yield Piece(story, "kills", step=step, far=far)
     if not far:
         yield Piece(story, "timed kills")
-    if not STORIES[story].far and not STORIES[story].registry:  # what those have is on no disk of ours
+    on_disk = not STORIES[story].far and not (STORIES[story].loads and STORIES[story].registry)
+    if on_disk:  # what the others have is on no disk of ours
         yield Piece(story, "power cuts", step=POWER_STEP * (1 + (step > 1)))
 
 
