@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from airgap.audit.receipt import FILES_TARGET, PRESENT, Receipt, ReceiptImage, StepBack, Verdict
+from airgap.audit.record import Outcome
 from airgap.bundle.statement import ImageKind, ImageRecord, Statement
 from airgap.errors import UnknownKeyError
 from airgap.oci.digest import Digest
@@ -121,7 +122,10 @@ def contradictions(receipt: Receipt, now: datetime | None = None) -> Iterator[st
         yield f"its time {format_time(receipt.time)} is in the future: {_SET_CLOCK}"
     for image in receipt.images:
         yield from _image_contradictions(image)
-    yield from _repeated(image.reference for image in receipt.images)
+    names = [image.reference for image in receipt.images] + [name.reference for name in receipt.pruned]
+    yield from _repeated(names)
+    if receipt.pruned and receipt.result != Outcome.OK:
+        yield f"it removed {len(receipt.pruned)} names, although its result is {receipt.result}"
     yield from _repeated(receipt.keyids)
     want = _possible_results(receipt)
     if receipt.result not in want:

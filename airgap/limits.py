@@ -92,6 +92,10 @@ MAX_CHART_FILES = 10_000
 """Entries of the archive."""
 MAX_TEXT_CHARACTERS = 1000
 """A line of free text in a manifest, which goes into the statement and the ledger."""
+MAX_PATTERN_CHARACTERS = 500
+"""A regular expression for tags: far longer than people can read."""
+MAX_TAGS_OF_RULE = 1_000
+"""Tags that one rule takes from a repository: each is an image of the bundle."""
 
 # -- deployment files of other tools; `airgap/discover/limits.py` has the other limits of them
 

@@ -69,14 +69,17 @@ SHARED = (
 
 DOORS = {
     "cryptography": r"airgap\.trust\..+",
+    "cyclonedx": r"airgap\.carry\.sbom",
     "docker": r"airgap\.endpoints\.docker\.dial",
     "h11": r"airgap\.endpoints\.server\.(head|exchange)",
     "isal": r"airgap\.bundle\.compression",
+    "packageurl": r"airgap\.carry\.sbom",
     "paramiko": r"airgap\.endpoints\.ssh(\..+)?",
     "pydantic": r"airgap\.manifest\..+",
     "pydantic_core": r"airgap\.manifest\..+",
     "requests": r"airgap\.endpoints\.docker\.(client|dial)",
     "rich": r"airgap\.cli\.progress_output",
+    "semantic_version": r"airgap\.manifest\.tag_rule",
     "typer": r"airgap\.cli\..+",
     "urllib3": r"airgap\.endpoints\.(registry\..+|docker\.dial|wire)",
     "yaml": r"airgap\.manifest\.(strict_yaml|yaml_nodes)",
@@ -84,7 +87,13 @@ DOORS = {
 }
 """Which modules may import a third-party package; one that is not here may not be imported at all."""
 
-PACKAGES = {"yaml": "pyyaml", "pydantic_core": "pydantic-core"}
+PACKAGES = {
+    "cyclonedx": "cyclonedx-python-lib",
+    "packageurl": "packageurl-python",
+    "yaml": "pyyaml",
+    "pydantic_core": "pydantic-core",
+    "semantic_version": "semantic-version",
+}
 """The names of packages that are called otherwise than their module."""
 
 NETWORK = {
@@ -196,7 +205,8 @@ def test_every_room_has_a_floor():
 
 def test_every_third_party_package_is_declared_with_a_floor():
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
-    floors = {name: floor for name, _, floor in (text.partition(">=") for text in project["dependencies"])}
+    declared = [*project["dependencies"], *project["optional-dependencies"]["sbom"]]
+    floors = {name: floor for name, _, floor in (text.partition(">=") for text in declared)}
     assert {PACKAGES.get(module, module) for module in DOORS} <= set(floors)
     assert all(floors.values())
 

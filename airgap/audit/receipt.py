@@ -25,6 +25,7 @@ PREDICATE_TYPE = "urn:airgap:receipt:v1"
 RESULTS = (Outcome.OK, Outcome.PARTIAL, Outcome.FAILED, Outcome.REFUSED)
 _CLAIM = "claimed_operator"
 _STEP_BACK = "step_back"
+_PRUNED = "pruned"
 
 
 class Verdict(StrEnum):
@@ -89,6 +90,21 @@ class StepBack:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class PrunedName:
+    """A name that an earlier bundle of the stream had brought, and that the load removed at the target."""
+
+    reference: str
+    """The name, in full."""
+    target_digest: str
+    """What it referred to: the image ID or manifest digest."""
+
+    @property
+    def value(self) -> dict[str, str]:
+        """The JSON value in a receipt."""
+        return asdict(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """The result of loading one bundle into one target of one site."""
@@ -124,6 +140,8 @@ class Receipt:
     """
     step_back: StepBack | None = None
     """Omitted from the receipt if None."""
+    pruned: tuple[PrunedName, ...] = ()
+    """Omitted from the receipt if empty."""
 
     @property
     def by(self) -> str:
@@ -157,6 +175,7 @@ class Receipt:
             "operator": dump(self.operator),
             **({} if self.claimed_operator is None else {_CLAIM: dump(self.claimed_operator)}),
             **({} if self.step_back is None else {_STEP_BACK: dump(self.step_back.value)}),
+            **({_PRUNED: json_lines([name.value for name in self.pruned])} if self.pruned else {}),
             "tool": dump({"name": "airgap", "version": self.tool_version}),
         }
         return statement_bytes(self._subjects(), PREDICATE_TYPE, predicate)
@@ -212,6 +231,9 @@ class Receipt:
             operator=fields.text("operator"),
             claimed_operator=fields.optional_text(_CLAIM),
             step_back=_parse_step_back(fields.child(_STEP_BACK)) if fields.has(_STEP_BACK) else None,
+            pruned=tuple(_parse_pruned(item) for item in fields.children(_PRUNED))
+            if fields.has(_PRUNED)
+            else (),
             tool_version=version,
         )
         for child in (bundle, target, checkpoint):
@@ -243,12 +265,22 @@ def _image_json(image: ReceiptImage) -> dict[str, Any]:
     }
 
 
-def _parse_image(fields: Fields) -> ReceiptImage:
+def _parse_pruned(fields: Fields) -> PrunedName:
+    found = PrunedName(_reference(fields), _digest(fields.text("target_digest"), fields, "target_digest"))
+    fields.end()
+    return found
+
+
+def _reference(fields: Fields) -> str:
     reference = fields.text("reference")
     if str(ImageReference.parse(reference, fields.where)) != reference:
         raise FormatError("not a full image reference", subject=fields.where, got=repr(reference))
+    return reference
+
+
+def _parse_image(fields: Fields) -> ReceiptImage:
     found = ReceiptImage(
-        reference,
+        _reference(fields),
         _digest(fields.text("digest"), fields, "digest"),
         Verdict(one_of(VERDICTS, fields, "verdict")),
         target_digest=_optional_digest(fields, "target_digest"),

@@ -133,7 +133,7 @@ def _of_manifest(manifest: TransferManifest, path: Path) -> ImageList:
     unnamed = [entry for entry in manifest.images if entry.name is None]
     if unnamed:
         raise FormatError(
-            "the images of an archive have no names in the manifest", subject=f"{path}:{unnamed[0].line}",
+            "the manifest does not have the names of all images", subject=f"{path}:{unnamed[0].line}",
             hint=f"run `airgap lock {path}` first",
         )  # fmt: skip
     made = [*(entry.artifact for entry in manifest.files), *(chart.artifact for chart in manifest.charts)]

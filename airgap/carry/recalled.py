@@ -87,9 +87,9 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_SHOWN]) + more
 
 
-def own_receipts(site: Site) -> list[Receipt]:
-    """Return the receipts of loads here that count, the oldest first. What does not count is left out here:
-    `airgap audit report` names it.
+def own_receipts(site: Site, *, strict: bool = False) -> list[Receipt]:
+    """Return the receipts of loads here that count, the oldest first. What does not count is left out here
+    (`airgap audit report` names it), or raises its `AirgapError` if `strict`.
     """
     roots, own = site.root_versions(), (site.name, site.key.public_key)
     found = []
@@ -98,7 +98,8 @@ def own_receipts(site: Site) -> list[Receipt]:
             envelope = Envelope.parse(read_owned(path, MAX_ENVELOPE_BYTES), str(path))
             found.append(prove_again(envelope, roots, str(path), own))
         except AirgapError:
-            continue
+            if strict:
+                raise
     return in_order(receipt for receipt in found if receipt.site == site.name)
 
 

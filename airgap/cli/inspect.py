@@ -3,11 +3,19 @@
 The signatures are checked. The files are not read: `airgap verify` reads them. Without a trust root of its
 sender, the bundle's own words are shown, for which nobody vouches, and the exit code is 13.
 
-Example: airgap inspect /media/stick/edge-stack-0007
+`--sbom` writes what it contains as CycloneDX, with the SBOMs that images bring by reference to their paths in
+the bundle. Only manifests are read for it. It needs the library: pip install 'airgap[sbom]'.
+
+Examples:
+  airgap inspect /media/stick/edge-stack-0007
+  airgap inspect /media/stick/edge-stack-0007 --sbom edge-stack-0007.cdx.json
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from airgap.cli import carried_files, console
 from airgap.cli.bundle_page import signer_lines, statement_lines, total_line
@@ -29,7 +37,13 @@ NAME = "inspect"
 PANEL = "Offline"
 
 
-def run(bundle: Bundles, *, output: TableOutput) -> None:
+Sbom = Annotated[
+    Path | None,
+    typer.Option("--sbom", metavar="FILE", help="Write the contents as CycloneDX into this file."),
+]
+
+
+def run(bundle: Bundles, sbom: Sbom = None, *, output: TableOutput) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
     from airgap.carry.choose_sender import site_of
     from airgap.carry.verify_recorded import receiver
@@ -45,8 +59,9 @@ def run(bundle: Bundles, *, output: TableOutput) -> None:
         if isinstance(folder, VolumeSet):
             volumes, present = folder.table.cut.of, sorted(folder.folders)
             place = f" on {volumes} volumes; here: volume {', '.join(map(str, present))}"
-        value, lines, error = _read(folder, this_site, place)
+        value, lines, error = _read(folder, this_site, place, sbom)
     value = {"bundle": str(bundle[0])} | value | {"volumes": volumes, "volumes_here": present}
+    value["sbom"] = str(sbom) if sbom and not error else None
     console.show_partial_result(value, lines, output, [error] if error else [])
 
 
@@ -63,9 +78,9 @@ def _this_site() -> "CheckedSite | None":
 
 
 def _read(
-    folder: "Files", this_site: "Receiver | None", place: str
+    folder: "Files", this_site: "Receiver | None", place: str, sbom: Path | None
 ) -> "tuple[dict[str, Any], list[str | Table], TrustError | None]":
-    """Return the JSON, the lines, and the error if nobody vouches for the bundle."""
+    """Return the JSON, the lines, and the error if nobody vouches for the bundle; then no SBOM is written."""
     from airgap.carry.verify import authenticate
     from airgap.errors import NoTrustRootError, ThresholdError, UnknownKeyError
 
@@ -79,7 +94,27 @@ def _read(
     except UnknownKeyError as error:
         return _unvouched(folder, error, place, "--sender NAME --names PATTERN")
     refusal = _refusal(authenticated, this_site)
-    return _value(authenticated, refusal), _lines(authenticated, refusal, place), None
+    lines = _lines(authenticated, refusal, place)
+    if sbom is not None:
+        _write_sbom(sbom, folder, authenticated)
+        lines.append(f"written: {sbom}")
+    return _value(authenticated, refusal), lines, None
+
+
+def _write_sbom(path: Path, folder: "Files", authenticated: "Authenticated") -> None:
+    from airgap.bundle.files import write_file
+    from airgap.carry.attached_sboms import attached_sboms
+    from airgap.errors import UsageError
+
+    try:
+        from airgap.carry.sbom import sbom_of
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            "--sbom needs a library that is not installed", want="cyclonedx-python-lib", got=error.name,
+            hint="pip install 'airgap[sbom]'",
+        ) from error  # fmt: skip
+    statement = authenticated.statement
+    write_file(path, sbom_of(statement, authenticated.sha256, attached_sboms(folder, statement)))
 
 
 def _unvouched(

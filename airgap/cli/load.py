@@ -11,6 +11,10 @@ here before give their content, and the names come from the newest. `--back` loa
 Files that the bundle carries beside images go into a registry or a layout as artifacts; `--files-to` writes
 them into a folder, and never over a different file without `--on-conflict replace`.
 
+With `--prune`, names that earlier bundles of the stream brought to this target and that this bundle does not
+list are removed there, after all images were loaded. Names that were there before, that have moved since, or
+that another stream or a container uses are left.
+
 Example: airgap load /media/stick/edge-stack-0007 --to docker --files-to /srv/edge
 """
 
@@ -39,6 +43,7 @@ from airgap.cli.options import (
     SshAccess,
     TableOutput,
 )
+from airgap.cli.prune_prompt import PruneChoice, pruned_lines, pruned_value
 from airgap.cli.reasons import checked_reason
 from airgap.cli.recall_warnings import recalled_loaded
 from airgap.cli.tables import Table
@@ -132,6 +137,7 @@ def run(
     reason: Reason = None,
     jobs: Jobs = 4,
     *,
+    pruning: PruneChoice,
     receipts: ReceiptCopying,
     registries: RegistryAccess,
     ssh: SshAccess,
@@ -143,11 +149,11 @@ def run(
     from airgap.cli.operator_prompt import make_operator
     from airgap.offline.rename import parse_renamings
 
-    if on_conflict not in (None, "replace", "refuse"):
-        raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
+    _check_rule(on_conflict)
     receipts.check()
     to, files_to = _targets(to, files_to)
     target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
+    pruning.check(target, back=back)
     options = _LoadOptions(
         target=target,
         files_to=None if files_to is None else files_folder(files_to),
@@ -157,6 +163,7 @@ def run(
         allow_urls=allow_urls,
         all_or_nothing=all_or_nothing,
         receipts=receipts,
+        pruning=pruning,
         back=_checked_reason(reason, back=back),
     )
     bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
@@ -165,8 +172,12 @@ def run(
     places = group_by_bundle(bundles)
     loads = _planned(places, operator, back=back)
     reports, refused = _load_each(loads, operator, partial(_load, options, operator))
-    recalled = recalled_loaded(operator.site)
-    _show(target, reports, refused, output, many=len(places) > 1, recalled=recalled)
+    _show(target, reports, refused, output, many=len(places) > 1, recalled=recalled_loaded(operator.site))
+
+
+def _check_rule(on_conflict: str | None) -> None:
+    if on_conflict not in (None, "replace", "refuse"):
+        raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +192,7 @@ class _LoadOptions:
     allow_urls: bool
     all_or_nothing: bool
     receipts: ReceiptCopying
+    pruning: PruneChoice
     back: str | None
 
 
@@ -234,7 +246,7 @@ def _load(
         renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
         all_or_nothing=options.all_or_nothing,
         copy_receipt=options.receipts.copier(medium),
-        bases=load.bases, back=options.back,
+        bases=load.bases, back=options.back, prune=options.pruning.confirm() if load.is_newest else None,
     )  # fmt: skip
 
 
@@ -322,6 +334,7 @@ def _value(report: "LoadReport", kind: str) -> dict[str, Any]:
             {"path": str(copy.path), "error": str(copy.error) if copy.error else None}
             for copy in report.copies
         ],
+        **pruned_value(report.pruning),
         "content_from": [base.statement.title for base in report.bundle.bases],
         "images": [
             {
@@ -356,6 +369,7 @@ def _lines(report: "LoadReport", kind: str) -> list[str | Table]:
         lines += [f"failed: {r.image.name}: {r.error}" for r in own if len(own) > 1]
     if all(result.verdict == Verdict.THERE for result in report.results):
         lines.append("nothing to do: the target had everything already")
+    lines += pruned_lines(report.pruning) if report.pruning else []
     if report.bundle.sender:
         lines.append(f"sender: {report.bundle.sender}")
     return [*lines, f"receipt: {report.receipt}", *map(_copy_line, report.copies)]

@@ -2,14 +2,14 @@
 
 This writes stack.lock.yaml beside stack.yaml. `airgap pack` then takes exactly these images, even if the
 tags have moved. Run again, it keeps what it has locked, and resolves images that are new or were changed in
-the manifest. `--update all` resolves all tags again, and `--only` those of single images.
+the manifest. Rules for tags are applied to the registry's list each time: tags that they select now come, and
+others go. `--update all` resolves all tags again, and `--only` those of single images.
 
 Examples:
   airgap lock stack.yaml
   airgap lock stack.yaml --only nginx:1.27
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +21,7 @@ from airgap.errors import FormatError, UsageError
 
 if TYPE_CHECKING:
     from airgap.cli.manifest_choice import ManifestChoice
-    from airgap.manifest import Lock, LockedImage
+    from airgap.manifest import Lock, LockedImage, TransferManifest
     from airgap.online.platforms import Chosen
     from airgap.online.relock import KeptImages, Relocked
 
@@ -50,21 +50,21 @@ def run(
     from airgap.cli.manifest_choice import choose_manifest
     from airgap.online.lock import resolve
     from airgap.online.plan import Failures, refuse_failures
+    from airgap.online.tag_rules import apply_rules
 
     if update not in (None, "all") or (update and only):
         raise UsageError("--update resolves everything", want="--update all, or --only IMAGE", got=update)
     choice = choose_manifest(images, name)
     before = _lock_before(choice, needed=update is None)
-    kept = _kept(choice, before, only) if update is None else {}
     endpoints = Endpoints(registries)
     failures: Failures = {}
-    lock = resolve(choice.manifest, endpoints.source, failures, kept=kept)
-    refuse_failures(
-        failures,
-        choice.manifest.count,
-        hint="no lock was written: a lock must have all images",
-    )
-    _show(lock, before, choice.write(lock), output)
+    keep = before if only and before is not None and before.fits(choice.manifest) else None
+    manifest = apply_rules(choice.manifest, endpoints.source, failures, keep=keep, only=only or ())
+    total = manifest.count + len(failures)
+    kept = _kept(choice, manifest, before, only) if update is None else {}
+    lock = resolve(manifest, endpoints.source, failures, kept=kept)
+    refuse_failures(failures, total, hint="no lock was written: a lock must have all images")
+    _show(choice, lock, before, output)
 
 
 def _lock_before(choice: "ManifestChoice", *, needed: bool) -> "Lock | None":
@@ -82,7 +82,9 @@ def _lock_before(choice: "ManifestChoice", *, needed: bool) -> "Lock | None":
         raise
 
 
-def _kept(choice: "ManifestChoice", before: "Lock | None", only: list[str] | None) -> "KeptImages":
+def _kept(
+    choice: "ManifestChoice", manifest: "TransferManifest", before: "Lock | None", only: list[str] | None
+) -> "KeptImages":
     from airgap.online.relock import all_items_but, unchanged_items
 
     if before is None:
@@ -91,16 +93,19 @@ def _kept(choice: "ManifestChoice", before: "Lock | None", only: list[str] | Non
             raise UsageError("--only needs a lock", subject=choice.lock_file, want=want, got="no such file")
         return {}
     if only:
-        return all_items_but(only, choice.manifest, before)
-    return unchanged_items(choice.manifest, before)
+        return all_items_but(only, manifest, before)
+    return unchanged_items(manifest, before)
 
 
-def _show(lock: "Lock", before: "Lock | None", written: list[Path], output: TableOutput) -> None:
+def _show(choice: "ManifestChoice", lock: "Lock", before: "Lock | None", output: TableOutput) -> None:
     from airgap.cli import platforms
     from airgap.cli.manifest_plan import unknown_lines
     from airgap.online.plan import unknown_value
     from airgap.online.relock import compare_locks
+    from airgap.online.tag_rules import compare_tags
 
+    written = choice.write(lock)
+    rules = compare_tags(choice.manifest, before, lock)
     images = [_value(image) for image in lock.images]
     unknown = {str(i.reference): i.attachments_unknown for i in lock.images if i.attachments_unknown}
     choices = {str(image.reference): _chosen(image) for image in lock.images}
@@ -117,6 +122,10 @@ def _show(lock: "Lock", before: "Lock | None", written: list[Path], output: Tabl
             for c in changes
             if c.was != c.now
         ],
+        "tags": [
+            {"repository": r.repository, "tags": [*r.tags], "came": [*r.came], "went": [*r.went]}
+            for r in rules
+        ],
         "left_out": left_out,
         "attachments_unknown": unknown_value(unknown),
     }
@@ -124,6 +133,7 @@ def _show(lock: "Lock", before: "Lock | None", written: list[Path], output: Tabl
     rows += carried_files.lines(locked.carried for image in lock.images for locked in image.files)
     if before and not any(change.was != change.now for change in changes):
         rows.append("nothing changed")
+    rows += map(str, rules if before else ())
     console.show_result(value, [*rows, *notes, *(f"written: {path}" for path in written)], output)
 
 

@@ -15,6 +15,7 @@ from airgap.online.delta_base import absent_from, held_by, partial_base, read_ba
 from airgap.online.lock import resolve
 from airgap.online.plan import DocumentCache, Failures, TransferPlan, make_plan
 from airgap.online.relock import KeptImages, unchanged_items
+from airgap.online.tag_rules import apply_rules
 from airgap.progress import Progress
 from airgap.site import Site, default_home, now
 
@@ -102,7 +103,8 @@ def _lock_of(
     if not choice.is_made:
         progress.note(f"no {name}: using the tags as they are now")
     kept = previous_images(choice) if choice.is_made else {}
-    lock = resolve(choice.manifest, endpoints.source, failures, documents, kept=kept)
+    manifest = apply_rules(choice.manifest, endpoints.source, failures)
+    lock = resolve(manifest, endpoints.source, failures, documents, kept=kept)
     for item in lock.left_out:
         progress.note(str(item))
     if choice.is_made and writing and not failures:

@@ -173,6 +173,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
         ],
         "blobs_held": len(receipt.holds),
         "step_back": receipt.step_back.value if receipt.step_back else None,
+        "pruned": [{"reference": n.reference, "digest": n.target_digest} for n in receipt.pruned],
     }
 
 
@@ -189,4 +190,5 @@ def _lines(receipt: "Receipt", signers: list[str]) -> list[str | Table]:
         f"signed by {receipt.site}; statement sha256 {receipt.statement_sha256}, by {', '.join(signers)}",
         Table(("IMAGE", "VERDICT", "BEFORE", "AFTER"), rows),
         *(f"{image.reference}: {image.reason}" for image in receipt.images if image.reason),
+        *(f"removed: {name.reference}" for name in receipt.pruned),
     ]

@@ -11,9 +11,11 @@ from pathlib import Path
 from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Files, media_errors, write_stream
+from airgap.durable import sync_folder
 from airgap.endpoints.ports import FolderTarget, PresentImage
 from airgap.errors import AirgapError, EndpointError, UsageError
 from airgap.limits import MAX_IMAGES_FOLDER_FILES, MAX_INDEX_BYTES
+from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 
 _MAX_SLUG = 100
@@ -105,6 +107,13 @@ class ImagesFolder(FolderTarget):
 
     def put_archive(self, reference: ImageReference, tar: Iterable[bytes]) -> None:
         write_stream(self.path_of(reference), tar)
+
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
+        """Remove the archive of that name. What was imported from it stays in the node."""
+        path = self.path_of(reference)
+        with media_errors("cannot remove", path):
+            path.unlink(missing_ok=True)
+            sync_folder(self._folder)
 
     def present(self) -> Iterator[PresentImage]:
         """A file that is not an archive in OCI form, such as a compressed one, counts as an image that cannot

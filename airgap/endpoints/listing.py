@@ -1,4 +1,4 @@
-"""The images listed in an archive or a layout."""
+"""The images listed in an archive or a layout, and the tags listed by a registry."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -47,3 +47,13 @@ class ListingSource(ABC):
     @abstractmethod
     def list_images(self) -> list[ListedImage]:
         """Return all images in it, each once, including those without a name."""
+
+
+class TagListSource(ABC):
+    """A source that can list the tags of a repository: a registry."""
+
+    @abstractmethod
+    def tags(self, reference: ImageReference) -> list[str]:
+        """Return all tags of the repository of `reference`, at most 100,000, in the source's order. Some may
+        not be tags as the specification has them.
+        """

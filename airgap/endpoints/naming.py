@@ -231,13 +231,11 @@ def with_entries(raw: bytes, where: str, named: Mapping[ImageReference, Descript
 
 
 def without_entry(raw: bytes, where: str, reference: ImageReference) -> bytes:
-    """Return `raw` without the entry of that name, and all others unchanged."""
-    entries = index_entries(raw, where)
-    index = parse_object(raw, where)
+    """Return `raw` without the entries of that name, and all others unchanged."""
+    index, entries = parse_object(raw, where), index_entries(raw, where)
     kept = zip(index["manifests"], entries, strict=True)
-    wanted = reference.normal
     index["manifests"] = [
-        value for value, entry in kept if not any(name.normal == wanted for name in entry.names)
+        value for value, entry in kept if not any(name.normal == reference.normal for name in entry.names)
     ]
     return dump(index)
 

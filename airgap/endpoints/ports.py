@@ -157,6 +157,12 @@ class _Target(Endpoint):
         """Return the part of a name that the target keeps: names with the same part would be one name."""
         return name.normal
 
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
+        """Remove a name that refers to the image `digest`, and nothing that has another name. Raises
+        `EndpointError` if something uses the image, or if this target cannot remove names.
+        """
+        raise EndpointError("names cannot be removed at this target", subject=self.name)
+
     def sweep(self) -> None:
         """Remove the temporary names or files of this process, and of processes that were killed."""
 
@@ -199,10 +205,6 @@ class ContentTarget(_Target):
     @abstractmethod
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """Point the name of `reference` at the document: the commit point of one image."""
-
-    def untag(self, reference: ImageReference) -> bool:  # noqa: ARG002
-        """Remove a name; return False if the target does not support that."""
-        return False
 
     def naming(self) -> AbstractContextManager[None]:
         """Return a context in which `tag` may wait for its end. Raises what `tag` raises."""

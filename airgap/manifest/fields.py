@@ -6,6 +6,7 @@ more than the reader does, never less.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -13,9 +14,10 @@ from pydantic import AfterValidator, BeforeValidator, PlainValidator, WithJsonSc
 from pydantic_core import PydanticCustomError
 
 from airgap.errors import FormatError
-from airgap.limits import MAX_BLOB_BYTES, MAX_FILE_NAME_PARTS, MAX_TEXT_CHARACTERS
+from airgap.limits import MAX_BLOB_BYTES, MAX_FILE_NAME_PARTS, MAX_TAGS_OF_RULE, MAX_TEXT_CHARACTERS
 from airgap.manifest.platform_text import ALL, as_list, parse_platform
 from airgap.manifest.strict_yaml import describe_value
+from airgap.manifest.tag_rule import parse_latest, parse_pattern, parse_range, parse_suffix
 from airgap.oci.digest import Digest
 from airgap.oci.files_artifact import FileMode, check_file_name
 from airgap.oci.platform import Platform
@@ -141,6 +143,15 @@ def _offline_name(text: str) -> ImageReference:
     return reference
 
 
+def _repository(text: str) -> ImageReference:
+    reference = _offline_name(text)
+    if text.endswith(f":{reference.tag}"):
+        raise FormatError(
+            "a name beside 'tags' must not have a tag", want=f"'{reference.name}'", got=describe_value(text)
+        )
+    return replace(reference, tag=None)
+
+
 def _size(text: str) -> int:
     size = int(text) if re.fullmatch("[0-9]{1,13}", text, re.ASCII) else -1
     if not 0 <= size <= MAX_BLOB_BYTES:
@@ -216,6 +227,21 @@ Reference = Annotated[
     _text_schema(f"{_UNTAGGED}{_TAG}(?:@(?:{_DIGEST}))?", examples=["nginx:1.27", "ghcr.io/acme/api:2.3"]),
 ]
 OfflineName = Annotated[ImageReference, _reads(_offline_name), _text_schema(f"{_UNTAGGED}{_TAG}")]
+RepositoryName = Annotated[
+    ImageReference, _reads(_repository), _text_schema(_UNTAGGED, examples=["nginx", "ghcr.io/acme/api"])
+]
+VersionRange = Annotated[
+    str,
+    _reads(parse_range),
+    WithJsonSchema({"type": ["string", "number"], "examples": [">=1.26 <2", "^1.26"]}),
+]
+TagPattern = Annotated[str, _reads(parse_pattern), WithJsonSchema({"type": "string", "minLength": 1})]
+TagSuffix = Annotated[str, _reads(parse_suffix), _text_schema("[A-Za-z0-9_.-]{1,123}", examples=["-alpine"])]
+TagCount = Annotated[
+    int,
+    _reads(parse_latest),
+    WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MAX_TAGS_OF_RULE}),
+]
 DigestText = Annotated[Digest, _reads(Digest.parse), _text_schema(_DIGEST)]
 _PLATFORM_SCHEMA: dict[str, Any] = {
     "type": "string",

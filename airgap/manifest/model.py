@@ -22,8 +22,13 @@ from airgap.manifest.fields import (
     OfflineName,
     Platforms,
     Reference,
+    RepositoryName,
     SourceText,
+    TagCount,
+    TagPattern,
+    TagSuffix,
     Version,
+    VersionRange,
 )
 from airgap.manifest.file_model import FILE_FORMS, AnyFileEntry
 from airgap.manifest.validate import Lists, Strict
@@ -102,12 +107,67 @@ class LayoutEntry(EntryDocument):
     oci: Annotated[FilePath, Field(description="The directory; a path from the manifest's folder.")]
 
 
-LongEntry: TypeAlias = NamedEntry | ArchiveEntry | LayoutEntry
+class TagRuleDocument(Strict):
+    """Which tags of a repository are carried: by `semver`, by `match`, or by both."""
+
+    model_config = ConfigDict(title="Rule for tags")
+
+    latest: Annotated[TagCount, Field(description="How many of the newest tags are carried at most.")]
+    semver: Annotated[
+        VersionRange | None,
+        Field(description="A range of versions, as npm writes it; only tags that are versions are in it."),
+    ] = None
+    suffix: Annotated[
+        TagSuffix | None, Field(description="What follows the version in these tags, such as -alpine.")
+    ] = None
+    match: Annotated[
+        TagPattern | None, Field(description="A regular expression that the whole tag must match.")
+    ] = None
+
+
+class RuleEntry(Strict):
+    """Images of one repository in a registry, with the tags that a rule selects in `airgap lock`."""
+
+    model_config = ConfigDict(title="Images by a rule for their tags")
+
+    ref: Annotated[RepositoryName, Field(description="The repository at the source, without a tag.")]
+    tags: Annotated[TagRuleDocument, Field(description="The rule.")]
+    platforms: Annotated[
+        Platforms | None,
+        Field(description="Platforms of these images, instead of the manifest's; `all` for every platform."),
+    ] = None
+    rename: Annotated[
+        RepositoryName | None,
+        Field(alias="as", description="The repository on the offline side, without a tag: tags are kept."),
+    ] = None
+    cosign_key: Annotated[
+        FilePath | None,
+        Field(
+            alias="cosign-key",
+            description="The public key of a cosign signature that each image must have at the source; "
+            "a path relative to the manifest's folder.",
+        ),
+    ] = None
+    attachments: Annotated[
+        AttachmentsText | None, Field(description="The same key as in the manifest, for these images only.")
+    ] = None
+
+
+LongEntry: TypeAlias = NamedEntry | ArchiveEntry | LayoutEntry | RuleEntry
+RULE = "rule"
+"""The form of an item with `tags:`."""
 LISTS: Lists = {
-    "images": {"named": NamedEntry, "archive": ArchiveEntry, "oci": LayoutEntry},
+    "images": {
+        "named": NamedEntry,
+        "archive": ArchiveEntry,
+        "oci": LayoutEntry,
+        RULE: RuleEntry,
+        "tags": TagRuleDocument,
+    },
     "files": FILE_FORMS,
     "charts": CHART_FORMS,
 }
+"""The forms of the items of each list, and of the mapping in `tags:`."""
 
 
 def _form(value: Any) -> str | None:
@@ -115,6 +175,8 @@ def _form(value: Any) -> str | None:
         return "short"
     if not isinstance(value, dict):
         return None
+    if "tags" in value and not {"archive", "oci"} & value.keys():
+        return RULE
     return next((form for form in ("archive", "oci") if form in value), "named")
 
 
@@ -122,7 +184,8 @@ AnyEntry = Annotated[
     Annotated[Reference, Tag("short")]
     | Annotated[NamedEntry, Tag("named")]
     | Annotated[ArchiveEntry, Tag("archive")]
-    | Annotated[LayoutEntry, Tag("oci")],
+    | Annotated[LayoutEntry, Tag("oci")]
+    | Annotated[RuleEntry, Tag(RULE)],
     Discriminator(_form),
 ]
 

@@ -18,8 +18,11 @@ from airgap.manifest.model import (
     LongEntry,
     ManifestDocument,
     NamedEntry,
+    RuleEntry,
+    TagRuleDocument,
 )
 from airgap.manifest.strict_yaml import Document, YamlPath
+from airgap.manifest.tag_rule import TagRule
 from airgap.manifest.validate import KEY_EXAMPLES, validate
 from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
@@ -41,7 +44,8 @@ class ImageEntry:
     """
 
     reference: ImageReference | None
-    """The name at the source, as written: its own digest, if any, is also `digest`."""
+    """The name at the source, as written: its own digest, if any, is also `digest`. With `tags`, it and
+    `rename` have neither a tag nor a digest."""
     digest: Digest | None
     platforms: tuple[Platform, ...] | None
     """Its own, else the manifest's. Empty means all; None means that neither names any."""
@@ -54,10 +58,14 @@ class ImageEntry:
     line: int
     attachments: AttachmentChoice = AttachmentChoice.AUTO
     """With the manifest's default filled in."""
+    tags: TagRule | None = None
+    """Selects tags of the repository; the item then stands for an image with each of them."""
 
     @property
     def name(self) -> ImageReference | None:
-        """The name on the offline side; None if the archive decides it."""
+        """The name on the offline side; None if the archive or the tags at the source decide it."""
+        if self.tags is not None:
+            return None
         if self.rename is not None or self.reference is None:
             return self.rename
         return offline_name(self.reference)
@@ -78,6 +86,8 @@ class TransferManifest:
     files: tuple[FilesEntry, ...] = ()
     charts: tuple[ChartEntry, ...] = ()
     """Charts of repositories over HTTP; those of registries are among the images."""
+    listed: tuple[ImageEntry, ...] = ()
+    """The items as the file lists them, if `images` has tags in the place of rules (see `with_tags`)."""
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -110,6 +120,10 @@ class TransferManifest:
             transfer=checked.transfer,
         )
 
+    def with_tags(self, images: Iterable[ImageEntry]) -> Self:
+        """Return the manifest with `images`, in which tags stand in the place of rules for them."""
+        return replace(self, images=tuple(images), listed=self.listed or self.images)
+
     @property
     def sha256(self) -> str:
         """SHA-256 of the file's bytes, in hex."""
@@ -121,7 +135,7 @@ class TransferManifest:
         and `destinations` do not change it, and neither does another folder for the same files.
         """
         folder = self.path.absolute().parent
-        images = [_locked_part(entry, folder) for entry in self.images]
+        images = [_locked_part(entry, folder) for entry in self.listed or self.images]
         decided: dict[str, Any] = {"name": self.name, "images": images}
         if self.files:
             decided["files"] = [entry.locked_part(folder) for entry in self.files]
@@ -197,6 +211,7 @@ def _locked_part(entry: ImageEntry, folder: Path) -> dict[str, Any]:
         "archive": path(entry.archive),
         "cosign-key": path(entry.cosign_key),
         "attachments": str(entry.attachments),
+        **({"tags": entry.tags.to_json()} if entry.tags is not None else {}),
     }
 
 
@@ -221,9 +236,10 @@ def _entry(
             attachments=AttachmentChoice(defaults.attachments),
         )
     source, archive = _origin(item)
+    tags = _tag_rule(item.tags, document, (*yaml_path, "tags")) if isinstance(item, RuleEntry) else None
     return ImageEntry(
         reference=item.ref,
-        digest=_pin(item, document, yaml_path),
+        digest=None if isinstance(item, RuleEntry) else _pin(item, document, yaml_path),
         platforms=platforms if item.platforms is None else item.platforms,
         rename=item.rename,
         source=source,
@@ -231,7 +247,17 @@ def _entry(
         cosign_key=None if item.cosign_key is None else folder / item.cosign_key,
         line=line,
         attachments=_attachments(item, AttachmentChoice(defaults.attachments), document, yaml_path),
+        tags=tags,
     )
+
+
+def _tag_rule(item: TagRuleDocument, document: Document, yaml_path: YamlPath) -> TagRule:
+    """Return the rule. Raises `FormatError` for keys that do not make one."""
+    if item.semver is None and (item.match is None or item.suffix is not None):
+        what = "a suffix needs a range of versions" if item.suffix else "the rule selects every tag"
+        want = "'semver'" if item.suffix else "'semver' or 'match'"
+        raise FormatError(what, subject=document.at(yaml_path), want=want)
+    return TagRule(latest=item.latest, semver=item.semver, suffix=item.suffix or "", match=item.match)
 
 
 def _attachments(
@@ -256,10 +282,12 @@ def _origin(item: LongEntry) -> tuple[str, str | None]:
         return "archive", item.archive
     if isinstance(item, LayoutEntry):
         return "oci", item.oci
-    return item.source, None
+    return ("registry" if isinstance(item, RuleEntry) else item.source), None
 
 
-def _pin(item: LongEntry, document: Document, yaml_path: YamlPath) -> Digest | None:
+def _pin(
+    item: NamedEntry | ArchiveEntry | LayoutEntry, document: Document, yaml_path: YamlPath
+) -> Digest | None:
     named = item.ref.digest if item.ref is not None else None
     if item.digest is not None and named is not None and item.digest != named:
         raise FormatError(

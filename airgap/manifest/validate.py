@@ -42,14 +42,24 @@ _MEANT = {
     "layout": "oci",
     "dir": "oci",
     "key": "cosign-key",
+    "semver": "tags",
+    "match": "tags",
+    "latest": "tags",
+    "suffix": "tags",
     "sha256": "digest",
     "sha": "digest",
 }
 """Keys of Compose, Kubernetes, Helm, Hauler and Zarf, and the corresponding key of a manifest."""
+_PARTS = {
+    "tag", "registry", "repository", "architecture", "arch", "os", "semver", "match", "latest", "suffix",
+}  # fmt: skip
+"""Keys whose value is a part of what the manifest's key needs."""
 KEY_EXAMPLES = {
     "ref": "ref: nginx:1.27",
     "as": "as: registry.example/nginx:1.27",
     "platforms": "platforms: [linux/amd64]",
+    "tags": 'tags: {semver: ">=1.26 <2", latest: 2}',
+    "latest": "latest: 1",
     "version": "version: 1",
     "name": "name: stack",
     "images": "images:, and below it a line `  - nginx:1.27` for each image",
@@ -117,6 +127,8 @@ class _Mistake:
             # The union's tag is in pydantic's path, but not in the file.
             form = "" if "" in forms else str(yaml_path.pop(2))
             self._model, self._siblings = forms.get(form, model), list(forms.values())
+            if len(yaml_path) > 3 and (inner := forms.get(str(yaml_path[2]))):
+                self._model, self._siblings = inner, [inner]
         of_map_key = yaml_path[:1] == ["transfer"] and len(yaml_path) == 3
         self._of_key = of_map_key or self._kind == "extra_forbidden"
         self._yaml_path: YamlPath = tuple(
@@ -169,10 +181,10 @@ class _Mistake:
         known = [name for model in self._siblings for name in model.key_names()]
         if is_secret_name(key):
             return LOGIN_HINT
-        if key in known:
-            return f"'{key}' belongs to another kind of entry"
         if (meant := _MEANT.get(key)) in known and len(self._yaml_path) > 1:
             return self._meant_hint(key, str(meant))
+        if key in known:
+            return f"'{key}' belongs to another kind of entry"
         if near := difflib.get_close_matches(key, known, n=1):
             return f"did you mean '{near[0]}'?"
         value = self._document.find(self._yaml_path)
@@ -184,9 +196,7 @@ class _Mistake:
     def _meant_hint(self, key: str, meant: str) -> str:
         """Return a hint with the correct key, ready to copy if the value can stay the same."""
         value = self._document.find(self._yaml_path)
-        if key in ("tag", "registry", "repository", "architecture", "arch", "os") or not isinstance(
-            value, str
-        ):
+        if key in _PARTS or not isinstance(value, str):
             return f"write it in '{meant}', as in {KEY_EXAMPLES.get(meant, meant)}"
         if meant == "platforms":
             return f"write {meant}: [{value[:_MAX_GOT]}]"

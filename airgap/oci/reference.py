@@ -129,6 +129,11 @@ class ImageReference:
         return f"{self.name}{tag}{f'@{self.digest}' if self.digest else ''}"
 
 
+def is_tag(text: str) -> bool:
+    """Return whether `text` can be a tag (OCI distribution-spec, "Pulling manifests")."""
+    return _TAG.fullmatch(text) is not None
+
+
 def reference_in(text: str) -> ImageReference | None:
     """Return the name of an image as a target lists it; None if no bundle can have such a name."""
     try:

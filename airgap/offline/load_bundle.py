@@ -33,6 +33,7 @@ from airgap.offline.holdings import Holdings
 from airgap.offline.load import load_with_files
 from airgap.offline.loader import FAILED, PLACED, ConflictRule, LoadedImage, Loading
 from airgap.offline.missing_base import explained
+from airgap.offline.prune import Confirm, Pruning, plan_pruning
 from airgap.offline.rename import Renaming
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
@@ -49,6 +50,8 @@ class LoadReport:
     receipt: Path
     copies: tuple[ReceiptCopy, ...] = ()
     """The copies of the receipt that were to be made."""
+    pruning: Pruning | None = None
+    """What was removed at the target; nothing if None."""
 
     @property
     def failed(self) -> list[LoadedImage]:
@@ -97,20 +100,24 @@ def load_bundle(
     copy_receipt: CopyReceipt | None = None,
     bases: Sequence[BundleLocation] = (),
     back: str | None = None,
+    prune: Confirm | None = None,
 ) -> LoadReport:
     """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported.
 
     Without `on_conflict`, names of images move and different files stay. `files_to` is a folder for the files
     besides the target. `bases` are older bundles of the stream, for content that this one leaves out. `back`
     is the reason for a step back: then the bundle was accepted before, and may be older than the newest one,
-    or expired.
+    or expired. `prune` confirms what is removed afterwards; see `plan_pruning`.
     """
-    details = _choices(renamings, files_to, allow_urls=allow_urls, all_or_nothing=all_or_nothing)
+    details = _choices(
+        renamings, files_to, allow_urls=allow_urls, all_or_nothing=all_or_nothing, prune=prune is not None
+    )
     site = site_for(place, site)
     who = keeper(site, now, accept_jump=accept_jump, older=OlderRule.BACK if back else OlderRule.CONTENT)
     with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_beginning(bundle, target, attempt, progress)
+        pruning = plan_pruning(prune, target, bundle, site, renamings)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
             bundle, progress, jobs=jobs, holdings=holdings, renamings=renamings, allow_urls=allow_urls,
@@ -124,9 +131,10 @@ def load_bundle(
             results = tuple(load_with_files(target, files_to, loading))
         _save(holdings, progress)
         give_reason(results, step_back := step_back_of(bundle, back), bundle.statement.stream)
-        receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back)
+        pruned = pruning.run(results, attempt)
+        receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back, pruned=pruned)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
-        report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt))
+        report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt), pruning=pruning)
         return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
 
 
@@ -190,6 +198,11 @@ def _recorded(report: LoadReport, attempt: Attempt, copies: tuple[ReceiptCopy, .
         attempt.result = Outcome.PARTIAL if len(report.failed) < len(report.results) else Outcome.FAILED
         attempt.exit_code = report.failure.exit_code
     return replace(report, copies=copies)
+
+
+def _record_engine(target: Target, attempt: Attempt) -> None:
+    if engine := target.describe_engine():
+        attempt.add(engine=engine)
 
 
 def _keep_receipt(raw: bytes, bundle: VerifiedBundle, site: Site, attempt: Attempt) -> Path:

@@ -152,8 +152,8 @@ class ContentLoader:
         try:
             if name in self.earlier:
                 self.target.tag(name, *self.earlier[name])
-            elif self.target.find(name) is not None and not self.target.untag(name):
-                self.loading.progress.note(f"{name}: the target cannot remove the new name")
+            elif (now := self.target.find(name)) is not None:
+                self.target.remove_name(name, now)
         except AirgapError as error:
             self.loading.progress.note(f"{name}: the name could not be given back: {error}")
 

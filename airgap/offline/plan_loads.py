@@ -16,6 +16,8 @@ class PlannedLoad:
 
     location: BundleLocation
     bases: tuple[BundleLocation, ...] = ()
+    is_newest: bool = True
+    """False if a newer bundle of the stream follows."""
 
 
 def plan_loads(
@@ -44,7 +46,8 @@ def _plan_stream(bundles: Sequence[Given], accepted: AcceptedBundles, *, back: b
     loads = []
     for number, bundle in enumerate(bundles):
         is_base = back or accepted.include(bundle.statement, bundle.mark.statement_sha256)
-        if number == len(bundles) - 1 or not is_base:
+        is_newest = number == len(bundles) - 1
+        if is_newest or not is_base:
             bases = tuple(base.location for base in bundles[:number])
-            loads.append(PlannedLoad(bundle.location, bases))
+            loads.append(PlannedLoad(bundle.location, bases, is_newest))
     return loads

@@ -1,7 +1,7 @@
 """What a lock keeps when the manifest is locked again."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airgap.errors import AirgapError, UsageError
@@ -131,22 +131,22 @@ def _items_named(name: str, manifest: TransferManifest, lock: Lock) -> list[int]
     for number, entry in enumerate(manifest.images):
         inside = (image.name for image in lock.images if (image.source, image.path) == _file(entry))
         own = [entry.reference, entry.name, *(inside if entry.archive is not None else ())]
-        if _names(name, filter(None, own)) or (entry.archive is not None and name == entry.archive.name):
+        if any(names_reference(name, reference) for reference in filter(None, own)) or (
+            entry.archive is not None and name == entry.archive.name
+        ):
             numbers.append(number)
     return numbers
 
 
-def _names(text: str, references: Iterable[ImageReference]) -> bool:
+def names_reference(text: str, reference: ImageReference) -> bool:
+    """Return whether a person means `reference` by `text`: by its name, with or without the tag."""
     try:
         meant = ImageReference.parse(text)
     except AirgapError:
         return False
-    tagged = meant.digest is not None or ":" in text.rpartition("/")[2]
-    return any(
-        meant.normal == reference.normal
-        or (not tagged and (meant.registry, meant.repository) == (reference.registry, reference.repository))
-        for reference in references
-    )
+    if meant.digest is not None or ":" in text.rpartition("/")[2]:
+        return meant.normal == reference.normal
+    return (meant.registry, meant.repository) == (reference.registry, reference.repository)
 
 
 def _title(entry: ImageEntry) -> str:

@@ -129,10 +129,14 @@ def _expected(target: Target, receipts: Iterable[KeptReceipt]) -> dict[Hashable,
     """Return what each name at the target should mean: the last load that succeeded counts."""
     expected: dict[Hashable, _Expected] = {}
     for kept in receipts:
-        for image in kept.receipt.images if kept.receipt.target == target.name else ():
+        if kept.receipt.target != target.name:
+            continue
+        for image in kept.receipt.images:
             if image.verdict in PRESENT:
                 reference = ImageReference.parse(image.reference)
                 expected[target.kept_name(reference)] = _Expected(reference, _digest(image), kept)
+        for name in kept.receipt.pruned:
+            expected.pop(target.kept_name(ImageReference.parse(name.reference)), None)
     return expected
 
 

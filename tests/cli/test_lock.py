@@ -34,6 +34,7 @@ def test_lock_writes_beside_the_manifest(gap: Gap) -> None:
             for name, image in BOTH.items()
         ],
         "relocked": [],
+        "tags": [],
         "left_out": [],
         "attachments_unknown": [],
     }

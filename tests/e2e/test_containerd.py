@@ -121,6 +121,19 @@ def test_delta_and_a_base_that_is_gone(gap: Gap, registry: RealRegistry, place: 
     assert place.whole == {name}
 
 
+def test_what_a_container_uses_is_not_pruned(gap: Gap, registry: RealRegistry, place: Place) -> None:
+    names = [f"{registry.host}/acme/{which}:1" for which in ("app", "one", "two")]
+    push(registry, {f"acme/{which}:1": simple_image(which) for which in ("app", "one", "two")})
+    gap.offline("load", gap.pack(manifest_of(*names)), "--to", place.target)
+    place.containerd.ctr(place.namespace, "containers", "create", names[1], "user", "/hello")
+    value = gap.offline(
+        "load", gap.pack(manifest_of(names[0])), "--to", place.target, "--prune", "--yes"
+    ).json
+    assert [name["reference"] for name in value["pruned"]] == names[2:]
+    assert [kept["reference"] for kept in value["not_pruned"]] == names[1:2]
+    assert set(place.names) == set(names[:2])
+
+
 def test_old_names_stay_when_a_layer_is_wrong(gap: Gap, registry: RealRegistry, place: Place) -> None:
     names = [f"{registry.host}/acme/{which}:1" for which in ("app", "other")]
     push(registry, {"acme/app:1": version(1), "acme/other:1": version(1)})

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airgap.endpoints.logins import Credentials
-from airgap.endpoints.registry import Registry, RegistryOptions
+from airgap.endpoints.registry import Registry, RegistryOptions, referrers
 from airgap.errors import AccessDeniedError, DigestMismatchError, EndpointError
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
 from airgap.oci.documents import OCI_LAYER_GZIP, OCI_MANIFEST, Descriptor
@@ -91,7 +91,7 @@ def push(registry: Registry, image: Image, reference: ImageReference) -> None:
     registry.tag(reference, image.descriptor, image.raw)
 
 
-def test_there_and_back(server: RealRegistry):
+def test_there_and_back(server: RealRegistry, monkeypatch: pytest.MonkeyPatch):
     registry = client(server)
     push(registry, INDEX, named())
     push(registry, IMAGE, named("acme/api:2.0"))
@@ -102,6 +102,15 @@ def test_there_and_back(server: RealRegistry):
         raw = IMAGE.contents[digest]
         assert read(registry, Descriptor("x", digest, len(raw))) == raw
     assert sorted(registry.tags(named())) == ["1.0", "2.0"]
+    monkeypatch.setattr(referrers, "_TAGS_PER_PAGE", 1)
+    assert sorted(registry.tags(named())) == ["1.0", "2.0"]
+    push(registry, IMAGE, named("acme/other:1.0"))  # this registry has pages of repositories, not of tags
+    shown = sorted(image.shown for image in registry.present())
+    assert shown == ["acme/api:1.0", "acme/api:2.0", "acme/other:1.0"]
+    assert "_catalog?last=acme%2Fapi&n=1" in server.log
+    with pytest.raises(EndpointError, match="the registry does not remove tags"):
+        registry.remove_name(named(), INDEX.descriptor.digest)
+    assert registry.find(named()) == INDEX.descriptor.digest
     registry.close()
 
 

@@ -57,6 +57,9 @@ def test_the_life_of_an_image(target: EngineTarget) -> None:
     assert (target.find(A), target.find_id(app)) == (app, True)
     target.untag(A)
     assert (target.find(A), target.find(B), target.find_id(app)) == (None, app, True)
+    target.tag(app, A)
+    target.remove_name(B, app)
+    assert (target.find(A), target.find(B)) == (app, None)
 
 
 def test_a_stream_that_is_cut_leaves_no_name(target: EngineTarget) -> None:

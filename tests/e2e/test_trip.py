@@ -111,6 +111,24 @@ def test_old_name_is_reported_and_refused_on_demand(gap: Gap, registry: RealRegi
     assert engine.inspect(name)["Id"] == second["after"] != first["after"]
 
 
+def test_what_a_container_uses_is_not_pruned(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
+    names = [f"{registry.host}/acme/{name}:1" for name in ("app", "one", "two")]
+    push(registry, {f"acme/{name}:1": simple_image(name) for name in ("app", "one", "two")})
+    to = f"docker:{engine.host}"
+    gap.offline("load", gap.pack(manifest_of(*names)), "--to", to)
+    engine.docker("create", "--name", "user", names[1], "/hello")
+    value = gap.offline("load", gap.pack(manifest_of(names[0])), "--to", to, "--prune", "--yes").json
+    assert [name["reference"] for name in value["pruned"]] == names[2:]
+    assert [(k["reference"], "a container uses" in k["reason"]) for k in value["not_pruned"]] == [
+        (names[1], True)
+    ]
+    assert len(engine.images()) == 2
+    engine.docker("rm", "user")
+    value = gap.offline("load", gap.folder / "stick/stack-0002", "--to", to, "--prune", "--yes").json
+    assert [name["reference"] for name in value["pruned"]] == names[1:2]
+    assert len(engine.images()) == 1
+
+
 def test_damaged_bundle_leaves_the_engine_as_it_was(gap: Gap, registry: RealRegistry, engine: Engine) -> None:
     push(registry, {"acme/app:1": simple_image("first")})
     name = f"{registry.host}/acme/app:1"

@@ -154,6 +154,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "receipts": ({}, "one value for each receipt"),
     "recipients": ({}, "what is known of each destination of the bundle"),
     "reference": (TEXT, "the name of the image"),
+    "repository": (TEXT, "the repository, with its registry"),
     "refusal": (optional(TEXT), "why this site would refuse the bundle now"),
     "recalled": ({}, "what is recalled"),
     "recalled_loaded": ({}, "what recalled bundles still have at targets of this site, by its receipts"),

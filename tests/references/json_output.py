@@ -84,10 +84,12 @@ FILES = {
 RECEIPT_KEYS = (
     "site statement_sha256 time result target engine operator claimed_operator keys root_version blobs_held"
 )
+PRUNED = meaning("the names that were removed at the target", items(value("reference digest")))
 RECEIPT = {
     "bundle": TITLE,
     "checkpoint": value("origin size root"),
     "images": items(value("reference digest verdict before after reason", error=ERROR_TEXT)),
+    "pruned": PRUNED,
     "step_back": meaning("the step back, or null", optional(value("reason epoch serial statement_sha256"))),
 }
 RECEIVED = value("bundle volumes statement_sha256 sender_name bytes blobs_written read_back", **PROOF)
@@ -97,6 +99,11 @@ LOADED = value(
     "bundle target engine statement_sha256 sender_name receipt content_from",
     images=items(
         value("reference digest verdict moved reason before after digest_kind", error=ERROR_TEXT, **FILES)
+    ),
+    pruned=meaning("the names that --prune removed at the target", items(value("reference digest"))),
+    not_pruned=meaning(
+        "names of earlier bundles that --prune left",
+        items(value("reference", reason=meaning("why the name was left", TEXT))),
     ),
     receipt_copies=items(value("path", error=meaning("why there is no copy", optional(TEXT)))),
 )
@@ -172,6 +179,12 @@ OUTPUTS: Mapping[str, Schema] = {
             "reference", was=meaning("the digest in the lock before", optional(TEXT)),
             now=meaning("the digest that is locked now", optional(TEXT)),
         ))),
+        tags=meaning("the repositories with rules for their tags", items(value(
+            "repository",
+            tags=meaning("the tags that are locked now", items(TEXT)),
+            came=meaning("the tags that were not in the lock before", items(TEXT)),
+            went=meaning("the tags that are no longer in the lock", items(TEXT)),
+        ))),
         left_out=meaning(
             "images of sources that are not carried", items(value("source digest", reason=TEXT))
         ),
@@ -202,6 +215,7 @@ OUTPUTS: Mapping[str, Schema] = {
         requires=REQUIRES, builds_on=BUILDS_ON, recalled=RECALL_REASON,
         images=items(value("reference as kind digest platforms source", **FILES)),
         volumes=meaning("the number of volumes", NUMBER),
+        sbom=meaning("the file with the SBOM that was written, or null", optional(TEXT)),
     ),
     "diff": value(
         "new_bytes",

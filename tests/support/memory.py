@@ -68,9 +68,11 @@ class MemoryContent(ContentTarget):
         if not self.lies:
             self.names[str(reference)] = descriptor.digest
 
-    def untag(self, reference: ImageReference) -> bool:
-        self.log.append(f"untag {reference}")
-        return self.names.pop(str(reference), None) is not None
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:
+        if digest in self.refuse:
+            raise EndpointError("a container uses the image", subject=reference)
+        self.log.append(f"remove {reference}")
+        assert self.names.pop(str(reference)) == digest
 
 
 @dataclass

@@ -120,6 +120,7 @@ class FakeRegistry:
         self.uploads = Uploads(self.blobs)
         self.habits: list[Callable[[Request], Answer | None]] = []
         """Answers in the place of the right one, and before anything is stored; the first that is not None."""
+        self.removes_tags = True
         self.referrers_api = False
         self.page_size = 0
         """Entries on one page of a list; 0 is all."""
@@ -200,6 +201,8 @@ class FakeRegistry:
         if kind == "manifests":
             if request.method == "PUT":
                 return self._put_manifest(request, repository, name)
+            if request.method == "DELETE":
+                return self._remove(repository, name)
             return self._get_manifest(repository, name)
         if kind == "tags":
             return self._tags(request, repository)
@@ -209,6 +212,11 @@ class FakeRegistry:
             with self.lock:
                 return self.uploads.answer(request, repository)
         return self._get_blob(repository, name)
+
+    def _remove(self, repository: str, tag: str) -> Answer:
+        if not self.removes_tags or ":" in tag:
+            return error(405, "UNSUPPORTED", "not here")
+        return Answer(404 if self.manifests.pop((repository, tag), None) is None else 202)
 
     def _tags(self, request: Request, repository: str) -> Answer:
         tags = sorted(name for place, name in self.manifests if place == repository and ":" not in name)

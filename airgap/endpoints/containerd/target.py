@@ -134,6 +134,17 @@ class Containerd(StagingTarget):
             if self._meaning(name) is not None:
                 self._ctr.run("images", "rm", str(name))
 
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:
+        """See `_Target`. Kubernetes knows an image by several names, so containers of each are looked for."""
+        names = {name for name, other, _ in self._rows("ls") if other == digest} | {str(reference)}
+        head, *lines = self._ctr.run("containers", "ls").splitlines() or [""]
+        rows = [line.split() for line in lines]
+        if not head.startswith("CONTAINER ") or any(len(row) < 2 for row in rows):
+            raise EndpointError("unreadable answer", subject=self.name, want="a table of containers")
+        if any(row[1] in names for row in rows):
+            raise EndpointError("a container uses the image", subject=reference, got=digest)
+        self.untag(reference)
+
     def stage(self, image_id: Digest) -> ImageReference:
         return temporary_name(image_id)
 

@@ -3,6 +3,7 @@
 The SDK makes the connection; `client` sends requests over it, and `answers` reads the answers.
 """
 
+import json
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -227,6 +228,13 @@ class DockerEngine(ExportSource, EngineTarget):
             self._client.call("DELETE", path, "cannot remove the name", reference, {"noprune": "1"})
         except NotFoundError:
             return
+
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:
+        """See `_Target`. Stopped containers use their image too."""
+        filters = {"all": "1", "limit": "1", "filters": json.dumps({"ancestor": [str(reference.kept)]})}
+        if self._client.document("/containers/json", "cannot list containers", params=filters):
+            raise EndpointError("a container uses the image", subject=reference, got=digest)
+        self.untag(reference)
 
     @cached_property
     def _address(self) -> EngineAddress:

@@ -209,11 +209,11 @@ class Layout(NamedSource, ListingSource, ContentTarget):
             index = self._folder.read(_INDEX)
             self._folder.write_document(_INDEX, with_entries(index, self._where, named))
 
-    def untag(self, reference: ImageReference) -> bool:
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
+        """Remove the entries of that name in `index.json`. The content stays."""
         with self._folder.locked():
             index = self._folder.read(_INDEX)
             self._folder.write_document(_INDEX, without_entry(index, self._where, reference))
-        return True
 
     def sweep(self) -> None:
         """Remove the unfinished blobs of processes that were killed."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from airgap.endpoints.attachments import Attachments, AttachmentSource
+from airgap.endpoints.listing import TagListSource
 from airgap.endpoints.ports import ContentSource, PresentImage, RegistryTarget
 from airgap.endpoints.registry.attachments import AttachmentFinder
 from airgap.endpoints.registry.config import RegistryOptions
@@ -18,7 +19,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference, reference_in
 
 
-class Registry(ContentSource, AttachmentSource, RegistryTarget):
+class Registry(ContentSource, AttachmentSource, TagListSource, RegistryTarget):
     """One registry host and its mirrors; safe for several threads. It asks `host`, regardless of the registry
     that a reference names.
 
@@ -86,7 +87,7 @@ class Registry(ContentSource, AttachmentSource, RegistryTarget):
         return Attachments(tuple(known), answer.unknown)
 
     def tags(self, reference: ImageReference) -> list[str]:
-        """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
+        """See `TagListSource`. Mirrors are not asked: a cache lists only what was pulled through it."""
         return self._lists.tags(reference)
 
     def present(self) -> Iterator[PresentImage]:
@@ -140,6 +141,9 @@ class Registry(ContentSource, AttachmentSource, RegistryTarget):
     def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
         """See `ContentTarget`. A reference with no tag has its document put by digest."""
         self._pusher.put(reference, reference.tag or descriptor.digest, descriptor, raw)
+
+    def remove_name(self, reference: ImageReference, digest: Digest) -> None:  # noqa: ARG002
+        self._pusher.remove_tag(reference)
 
     def close(self) -> None:
         """Close idle connections; the registry remains usable."""

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from airgap.endpoints.registry.address import follow_upload
 from airgap.endpoints.registry.errors import TemporaryError, says_tag_is_immutable
-from airgap.endpoints.registry.request import PUSH, RegistryRequest, UploadBody
+from airgap.endpoints.registry.request import DELETE, PUSH, RegistryRequest, UploadBody
 from airgap.endpoints.registry.response import NO_HEAD, RegistryResponse
 from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import (
@@ -118,6 +118,23 @@ class Pusher:
             if (refused := _refused(error, descriptor)) is None:
                 raise
             raise refused from error
+
+    def remove_tag(self, reference: ImageReference) -> None:
+        """Remove a tag, and no other tag of the image (OCI distribution-spec 1.1, "Deleting tags"). It is not
+        an error if the tag is absent. An image is never deleted by its digest, which others may use.
+
+        Raises `EndpointError`, also from a registry that does not remove tags.
+        """
+        if reference.tag is None:
+            raise EndpointError("only tags are removed at a registry", subject=reference)
+        request = self._session.requests.manifest("DELETE", reference, reference.tag, DELETE)
+        try:
+            self._session.call(request, (200, 202, 204, 404), RegistryResponse.close)
+        except EndpointError as error:
+            if error.status in (400, 405, 501):
+                what = "the registry does not remove tags"
+                raise EndpointError(what, subject=error.subject, got=error.got) from error
+            raise
 
     def _begin(self, reference: ImageReference, descriptor: Descriptor) -> "BlobUpload | None":
         """Begin an upload; None if there is no content left to send."""

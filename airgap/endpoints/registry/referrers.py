@@ -75,7 +75,7 @@ class RegistryLists:
         """Return all tags of the repository of `reference`, at most 100,000, in the registry's order."""
         subject = self._session.requests.make("GET", reference, "tags/list", ": tags").subject
         tags: list[str] = []
-        for page, _ in self.tag_pages(reference):
+        for page, _ in self.tag_pages(reference, optional=False):
             tags += page
             _check_number(tags, MAX_TAGS, subject)
         return tags
@@ -90,17 +90,22 @@ class RegistryLists:
         return repositories
 
     def tag_pages(
-        self, reference: ImageReference, most: int | None = None, after: str | None = None
+        self,
+        reference: ImageReference,
+        most: int | None = None,
+        after: str | None = None,
+        *,
+        optional: bool = True,
     ) -> Iterator[tuple[tuple[str, ...], bool]]:
         """Yield the tags of the repository of `reference`, page by page as they are requested, and whether
         there is a further page. Only those after the tag `after`, if it is given and the registry supports
-        it.
+        it. If the list is `optional`, less time is spent on temporary failures.
 
         Raises `UnusableListError` if there are more than `most` pages.
         """
         query = f"n={_TAGS_PER_PAGE}" if after is None else f"n={_TAGS_PER_PAGE}&last={quote(after)}"
         request = self._session.requests.make("GET", reference, f"tags/list?{query}", ": tags")
-        request = replace(request, optional=True)
+        request = replace(request, optional=optional)
         for raw, more in self._pages(request, (200,), RegistryResponse.read, most):
             yield _tags(raw, request.subject), more
 

@@ -11,6 +11,7 @@ from airgap.oci.reference import ImageReference
 
 PULL = "pull"
 PUSH = "pull,push"
+DELETE = "pull,delete"
 
 ACCEPT = {"Accept": ", ".join(sorted(DOCUMENT_TYPES))}
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airgap.audit.receipt import RESULTS, VERDICTS, Receipt, ReceiptImage, StepBack
+from airgap.audit.receipt import RESULTS, VERDICTS, PrunedName, Receipt, ReceiptImage, StepBack
 from airgap.errors import AmbiguousError, FormatError
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
@@ -105,6 +105,7 @@ RECEIPTS = st.builds(
     threshold=NUMBERS, root_version=NUMBERS,
     checkpoint=st.fixed_dictionaries({"origin": TEXTS, "size": NUMBERS, "root": HEX}),
     holds=st.lists(DIGESTS, max_size=3).map(tuple), operator=TEXTS, tool_version=TEXTS,
+    pruned=st.lists(st.builds(PrunedName, REFERENCES, DIGESTS), max_size=2).map(tuple),
 )  # fmt: skip
 
 
@@ -268,3 +269,40 @@ def test_a_malformed_step_back_is_refused(old, new):
     assert raw.count(old) >= 1
     with pytest.raises(FormatError):
         Receipt.parse(raw.replace(old, new))
+
+
+PRUNED = replace(RECEIPT, pruned=(PrunedName("docker.io/library/old:1", A),))
+
+
+def test_what_was_pruned_is_in_the_receipt_and_nowhere_else():
+    raw = PRUNED.to_bytes()
+    assert b'\n{"reference":"docker.io/library/old:1","target_digest":"sha256:' in raw
+    assert Receipt.parse(raw) == PRUNED
+    assert b"pruned" not in RECEIPT.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"docker.io/library/old:1"', b'"old:1"'),
+        (b'"docker.io/library/old:1"', b'"../old"'),
+        (b'"docker.io/library/old:1"', b"1"),
+        (b'{"reference":"docker.io/library/old:1",', b"{"),
+        (b'{"reference":"docker.io/library/old:1",', b'{"more":1,"reference":"docker.io/library/old:1",'),
+        (b'"pruned":[', b'"pruned":[[],'),
+        (b'"pruned":[', b'"prunes":['),
+        (b'"target_digest":"sha256:' + A.encode()[7:9], b'"target_digest":"md5:'),
+    ],
+)
+def test_a_malformed_pruning_is_refused(old, new):
+    raw = PRUNED.to_bytes()
+    assert old in raw
+    with pytest.raises(FormatError):
+        Receipt.parse(raw.replace(old, new))
+
+
+def test_an_empty_pruning_is_not_a_form():
+    raw = PRUNED.to_bytes()
+    begin, end = raw.index(b'"pruned":['), raw.index(b'"tool":')
+    with pytest.raises(FormatError):
+        Receipt.parse(raw[:begin] + b'"pruned":[],\n' + raw[end:])

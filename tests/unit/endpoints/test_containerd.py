@@ -164,3 +164,30 @@ def test_passing_names_are_swept_when_their_process_is_gone():
     found, ctr = target(images_ls=LS + "".join(row(name, ONE) for name in (own, dead, alive, foreign)))
     found.sweep()
     assert [call[2] for call in ctr.calls if call[1] == "rm"] == [own, dead]
+
+
+CONTAINERS = "CONTAINER    IMAGE    RUNTIME    \n"
+
+
+@pytest.mark.parametrize(
+    ("containers", "message"),
+    [
+        (f"{CONTAINERS}web    {A}    io.containerd.runc.v2    \n", "a container uses the image"),
+        (f"{CONTAINERS}web    sha256:abc    io.containerd.runc.v2    \n", "a container uses the image"),
+        ("", "unreadable answer"),
+        ("web other:1 runc\n", "unreadable answer"),
+        (f"{CONTAINERS}web\n", "unreadable answer"),
+    ],
+)
+def test_an_image_in_use_keeps_its_name(containers: str, message: str):
+    found, ctr = target(images_ls=LS + row(A, ONE) + row("sha256:abc", ONE), containers_ls=containers)
+    with pytest.raises(EndpointError, match=message):
+        found.remove_name(A, ONE)
+    assert not [call for call in ctr.calls if call[1] == "rm"]
+
+
+def test_a_name_that_nothing_uses_is_removed():
+    other = f"{CONTAINERS}web    {A}0    io.containerd.runc.v2    \n"
+    found, ctr = target(images_ls=LS + row(A, ONE) + row(f"{A}0", TWO), containers_ls=other)
+    found.remove_name(A, ONE)
+    assert ctr.calls[-1] == ("images", "rm", str(A))

@@ -5,6 +5,7 @@ import pytest
 from airgap.endpoints.images_folder import DISTRIBUTIONS, ImagesFolder
 from airgap.endpoints.ports import ContentTarget, EngineTarget, FileTarget, FolderTarget
 from airgap.errors import AirgapError, UsageError
+from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 
 A = ImageReference.parse("ghcr.io/acme/api:1")
@@ -60,3 +61,13 @@ def test_no_archive_and_no_tar(tmp_path: Path):
     target.put_archive(A, iter([b"no tar"]))
     with pytest.raises(AirgapError):
         target.open_archive(A)
+
+
+def test_only_the_archive_of_that_name_is_removed(tmp_path: Path):
+    assert len(stored(tmp_path, str(A), f"{A}0")) == 2
+    target = ImagesFolder(f"k3s:{tmp_path}")
+    for _ in range(2):
+        target.remove_name(A, Digest.of(b""))
+        assert [path.name for path in tmp_path.iterdir()] == [
+            target.path_of(ImageReference.parse(f"{A}0")).name
+        ]

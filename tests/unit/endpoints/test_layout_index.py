@@ -1,5 +1,6 @@
 """Names in the index of an OCI folder."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -184,3 +185,12 @@ def test_any_bytes_are_an_index_or_refused(raw: bytes):
         index_entries(raw, "index.json")
     except FormatError:
         return
+
+
+def test_only_the_entries_of_that_name_are_removed(folder: Path):
+    others = [named("ghcr.io/acme/api:2.4", OTHER), named("2.3", OTHER), named("quay.io/acme/api:2.3")]
+    (folder / "index.json").write_bytes(index_of(named("ghcr.io/acme/api:2.3"), *others))
+    Layout(folder).remove_name(ImageReference.parse("GHCR.io:443/acme/api:2.3"), IMAGE.descriptor.digest)
+    assert json.loads((folder / "index.json").read_text())["manifests"] == others
+    with pytest.raises(NotFoundError):
+        Layout(folder / "absent").remove_name(API, IMAGE.descriptor.digest)

@@ -36,7 +36,7 @@ def test_it_says_what_editors_need():
     short, *long = SCHEMA["properties"]["images"]["items"]["anyOf"]
     assert short["type"] == "string"
     forms = [SCHEMA["$defs"][form["$ref"].rpartition("/")[2]] for form in long]
-    assert [form["required"] for form in forms] == [["ref"], ["archive"], ["oci"]]
+    assert [form["required"] for form in forms] == [["ref"], ["archive"], ["oci"], ["ref", "tags"]]
     for mapping in (SCHEMA, *forms):
         assert mapping["additionalProperties"] is False
         assert all(value["description"] for value in mapping["properties"].values())

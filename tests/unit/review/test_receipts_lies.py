@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from airgap.agreement import Evidence
-from airgap.audit.receipt import StepBack, Verdict
+from airgap.audit.receipt import PrunedName, StepBack, Verdict
 from airgap.errors import TrustError, UnknownKeyError
 from airgap.limits import MAX_RECEIPT_ALARMS
 from airgap.online.delta_base import read_bases
@@ -64,6 +64,14 @@ LIES = {
     ),
     "a step back from another bundle of this serial": (
         lambda r: replace(r, step_back=StepBack("x", r.epoch, r.serial, "0" * 64)), "which is not newer"
+    ),
+    "a pruned name that is loaded too": (
+        lambda r: replace(r, pruned=(PrunedName(r.images[0].reference, OTHER),)), "is listed twice"
+    ),
+    "a pruned name after a failure": (
+        lambda r: replace(with_image(r, verdict=Verdict.FAILED, target_digest=None),
+                          result="failed", pruned=(PrunedName("a.example/b:1", OTHER),)),
+        "it removed 1 names",
     ),
     "content under another digest": (
         lambda r: with_image(r, reference=f"registry.test/one@{OTHER}"), f"registry.test/one@{OTHER} is not sha256:"
