@@ -75,10 +75,7 @@ def _lines(made: "Restored", newer: list[Path]) -> list[str]:
     lines = [
         f"restored: site {made.site.name} at {made.site.home} ({made.files} files)",
         f"its ledger has {made.ledger_lines} lines",
-        *(
-            f"sealed here after the backup, so its serial is not used again: {title}"
-            for title in made.adopted
-        ),
+        *(f"{sealed_later}: {title}" for title in made.adopted),
         *(f"alarm: {alarm}" for alarm in made.alarms),
     ]
     if not newer:

@@ -225,7 +225,7 @@ class Campaign:
                 names = target_names(world)
             except (OSError, ValueError, KeyError):
                 return
-            yield from receipt_faults(world, names)
+            yield from receipt_faults(world, names, self.before)
             yield from mark_faults(world, story.old, names)
             if "--back" in story.words:
                 yield from back_faults(world, story.old, names)

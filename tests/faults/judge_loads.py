@@ -6,8 +6,8 @@ from airgap.manifest import Lock, TransferManifest
 from airgap.manifest.from_images import is_unedited
 from tests.faults.judge_targets import graph_faults, target_names
 from tests.faults.ptrace import Outcome
-from tests.faults.story import NEW
-from tests.faults.world import World
+from tests.faults.story import NEW, OLD
+from tests.faults.world import MULTI, ONE, TWO, World
 
 FILES = {"app.conf": b"level=info\n" * 90, "tool": b"#!/bin/sh\necho new\n" * 900}
 """What a bundle carries beside its images."""
@@ -36,6 +36,17 @@ def together_faults(world: World, outcome: Outcome) -> Iterator[str]:
         yield f"only {', '.join(moved)} moved"
     if outcome.code == 0 and not moved:
         yield "it ended well, and no name has moved"
+
+
+def prune_faults(world: World, outcome: Outcome) -> Iterator[str]:
+    """Names that the bundle no longer has go after its own have moved; one that stays is named."""
+    names = {name: digest for each in target_names(world) for name, digest in each.digests.items()}
+    stale = {TWO, MULTI} & names.keys()
+    if len(stale) < len((TWO, MULTI)) and names.get(ONE) != OLD[ONE]:
+        yield "a name was removed before those of the bundle moved"
+    if outcome.code == 0:
+        said = world.error()
+        yield from (f"it ended well, and {name} is still there" for name in sorted(stale) if name not in said)
 
 
 def file_faults(world: World, outcome: Outcome) -> Iterator[str]:

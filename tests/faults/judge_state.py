@@ -8,12 +8,12 @@ from pathlib import Path
 from airgap.admin.backup import restore
 from airgap.audit.chain import read_ledger
 from airgap.audit.facts import read_facts
+from airgap.audit.report import entries
 from airgap.bundle.volumes import open_bundle
 from airgap.carry.receiver import Receiver
 from airgap.carry.verify import verify
 from airgap.errors import AirgapError, RecalledError
 from airgap.review.media import EVENT, LOST, lost_media
-from airgap.review.records import entries
 from airgap.site import MarkKind, Site
 from tests.faults.judge_bundles import hashes_below
 from tests.faults.ptrace import Outcome
@@ -84,7 +84,7 @@ def media_faults(change: str) -> Judge:
 
     def judge(world: World, outcome: Outcome) -> Iterator[str]:
         ledger = world.online / "ledger.jsonl"
-        marks = [entry.details["change"] for entry in entries(ledger, event=EVENT)]
+        marks = [e.details["change"] for e in entries(ledger, event=EVENT) if e.event == EVENT]
         if marks not in ([], [LOST], [LOST, change]) or marks.count(LOST) > 1:
             yield f"the medium is marked: {marks}"
         lost = [medium.medium["serial"] for medium in lost_media(entries(ledger))]

@@ -1,8 +1,19 @@
 """Stories of loads with options, and of a pack without a manifest."""
 
+import shutil
+
 from airgap.oci.reference import ImageReference
-from tests.faults.judge_loads import FILES, OLD_FILES, copy_faults, file_faults, made_faults, together_faults
+from tests.faults.judge_loads import (
+    FILES,
+    OLD_FILES,
+    copy_faults,
+    file_faults,
+    made_faults,
+    prune_faults,
+    together_faults,
+)
 from tests.faults.story import LOAD, NEW, OLD, PACK, Story, sealed
+from tests.faults.world import OLD as OLD_NAME
 from tests.faults.world import ONE, TWO, World, fault_images, old_images
 from tests.support.images import write_layout
 
@@ -20,6 +31,17 @@ def _loaded(world: World) -> None:
 def _before_load(world: World) -> None:
     sealed(world)
     write_layout(world.target, old_images())
+
+
+def _before_prune(world: World) -> None:
+    """A second bundle has only one of the names that the first brought to the target."""
+    sealed(world)
+    write_layout(world.target, {OLD_NAME: old_images()[OLD_NAME]})
+    world.must(world.offline, *_TO_LAYOUT)
+    shutil.rmtree(world.folder / "source")
+    write_layout(world.folder / "source", {ONE: old_images()[ONE]})
+    world.must(world.online, *PACK)
+    shutil.rmtree(world.offline / "holdings")
 
 
 def _with_files(world: World) -> None:
@@ -65,6 +87,16 @@ LOAD_STORIES = (
         old=OLD,
         new=NEW,
         judge=together_faults,
+    ),
+    Story(
+        "load-prune",
+        "load a bundle and remove the names that its stream no longer has",
+        ("load", "{run}/stick/edge-0002", "--prune", "--yes", *_TO_LAYOUT[2:]),
+        _before_prune,
+        loads=True,
+        old={OLD_NAME: OLD[OLD_NAME], ONE: NEW[ONE]},
+        new={**NEW, ONE: OLD[ONE]},
+        judge=prune_faults,
     ),
     Story(
         "load-files",
