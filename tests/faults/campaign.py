@@ -28,7 +28,7 @@ MUTATING = ("open", "write", "pwrite", "fsync", "rename", "mkdir", "unlink", "tr
 
 _FAILED = {11, 17}
 """The disk, and the ledger: what a refused call is."""
-_AFTER = 5
+AFTER = 5
 """Right after a call is just before the next one, but for other threads: of so many, one."""
 _LINK = 20
 """Of a sending: the far side, its disk among it."""
@@ -117,7 +117,7 @@ class Campaign:
 
     def kills(self, step: int = 1) -> None:
         """Killed before each call that changes anything, and right after some."""
-        for what, further in (("kill", 1), ("kill after", _AFTER)):
+        for what, further in (("kill", 1), ("kill after", AFTER)):
             nth = 1
             while self.one(Fault(MUTATING, what, nth)):
                 nth += step * further
