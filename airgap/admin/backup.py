@@ -86,6 +86,7 @@ def back_up(site: Site, path: Path, passphrase: bytes) -> Backup:
         )
     lines = check_ledger(site.ledger_path).size
     with (
+        media_errors("cannot read the ledger", site.ledger_path),
         open_snapshot(site.ledger_path) as (ledger, size),
         site.ledger().attempt("backup", to=str(path.absolute()), lines=lines),
     ):
@@ -291,6 +292,8 @@ def _check(staging: Path, clock: datetime, backup: Path) -> tuple[CheckedSite, i
         checked = check_site(staging, clock, recording=False)
         return checked, check_ledger(staging / LEDGER).size
     except AirgapError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise  # the disk fails, which says nothing about the backup
         raise IntegrityError(
             "the backup does not hold an intact site", subject=backup, got=error,
             hint="it was made while files of the site were damaged: use an earlier backup",

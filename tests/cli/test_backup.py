@@ -1,9 +1,12 @@
 """A side is backed up and restored: it is the same side again, and no ledger continues in two ways."""
 
+import errno
+import fcntl
 import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -123,6 +126,34 @@ def test_serials_sealed_after_the_backup_are_not_used_again(gap: Gap, backup: Pa
     gap.offline("load", gap.stick / "stack-0003", "--to", f"oci:{gap.folder}/out")
     reasons = [record.get("reason") for record in side.records()]
     assert "the disk broke" in reasons
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_backup(
+    gap: Gap, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, flock = elsewhere(gap), fcntl.flock
+
+    def fail(fd: int, operation: int) -> None:
+        if "ledger.jsonl" in str(Path(f"/proc/self/fd/{fd}").readlink()):
+            raise OSError(errno.EIO, "Input/output error")
+        flock(fd, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", fail)
+        failed = side("restore", backup, code=17)
+    assert failed.err.startswith(f"error: cannot read the ledger: {side.home}.restoring/ledger.jsonl")
+    assert not side.home.exists()
+
+
+def test_a_backup_names_the_ledger_that_cannot_be_locked(
+    gap: Gap, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("airgap.admin.backup.open_snapshot", fail)
+    failed = gap.online("backup", backup.with_name("second.age"), code=11)
+    assert failed.err.startswith(f"error: cannot read the ledger: {gap.online.home}/ledger.jsonl, got")
 
 
 @pytest.mark.parametrize("step", ["set_sent", "keep_envelope"])

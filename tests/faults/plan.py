@@ -21,8 +21,8 @@ TIMED_KILLS = 20
 THERE_ON = 8
 """One call of so many is the first from which all fail."""
 STEPS = {
-    **dict.fromkeys(("tar", "receive", "sign", "restore", "load-again", "load-prune", "load-files"), 2),
-    **dict.fromkeys(("resume", "receive-half", "repair", "load-back"), 3),
+    **dict.fromkeys(("tar", "load-layout", "sign", "restore", "load-again", "load-prune", "load-files"), 2),
+    **dict.fromkeys(("resume", "receive", "receive-half", "repair", "load-back"), 3),
     **dict.fromkeys(("load-folder", "load-archive", "load-registry"), 3),
     **dict.fromkeys(("volumes", "repack", "load-together", "pack-named"), 6),
 }
