@@ -368,14 +368,6 @@ class MissingBaseError(IncompleteError):
     missing: tuple[str, ...] = ()
     """The digests of the layers."""
 
-    @classmethod
-    def of_layers(cls, missing: Sequence[object], what: str, *, subject: object, hint: str) -> Self:
-        """Return the error for the layers with these digests."""
-        want = ", ".join(map(str, missing[:3])) + (", …" if missing[3:] else "")
-        error = cls(what, subject=subject, want=want, hint=hint)
-        error.missing = tuple(map(str, missing))
-        return error
-
 
 class TransportError(AirgapError):
     """SSH failed: the connection, the host key, or the remote host's disk."""

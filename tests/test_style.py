@@ -170,7 +170,7 @@ def test_a_docstring_that_lacks_something_is_found(source: str, fault: str) -> N
     assert list(_faults(function)) == [fault]
 
 
-@pytest.mark.parametrize("module", ["limits.py", "discover/limits.py"])
+@pytest.mark.parametrize("module", ["limits.py", "discover/limits.py", "endpoints/ssh/limits.py"])
 def test_limits_have_a_reason_and_a_unit(module: str) -> None:
     body = ast.parse((REPOSITORY / "airgap" / module).read_text("utf-8")).body
     names = [ast.unparse(node.targets[0]) for node in body if isinstance(node, ast.Assign)]

@@ -22,14 +22,14 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli import carried_files, complete, console
+from airgap.cli.load_choices import LoadChoices
 from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import (
     STDIN,
@@ -37,14 +37,12 @@ from airgap.cli.options import (
     AcceptJump,
     Bundles,
     Jobs,
-    Map,
     ReceiptCopying,
     RegistryAccess,
     SshAccess,
     TableOutput,
 )
 from airgap.cli.prune_prompt import PruneChoice, pruned_lines, pruned_value
-from airgap.cli.reasons import checked_reason
 from airgap.cli.recall_warnings import recalled_loaded
 from airgap.cli.tables import Table
 from airgap.errors import AirgapError, InterruptError, UsageError, WithheldError
@@ -53,32 +51,15 @@ if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.carry.receipt_copies import ReceiptCopy
-    from airgap.endpoints.ports import FilesTarget, Target
+    from airgap.endpoints.ports import Target
     from airgap.oci.digest import Digest
     from airgap.offline.load_bundle import LoadReport
     from airgap.offline.loader import LoadedImage
     from airgap.offline.plan_loads import PlannedLoad
-    from airgap.offline.rename import Renaming
 
 NAME = "load"
 PANEL = "Offline"
 
-OnConflict = Annotated[
-    str | None,
-    typer.Option(
-        metavar="replace|refuse",
-        help="What to do if a name has another image at the target, or a file is different; by default, "
-        "names move and files stay.",
-    ),
-]
-FilesTo = Annotated[
-    Path | None,
-    typer.Option(
-        "--files-to",
-        metavar="DIR",
-        help="The folder for the bundle's files; without --to, for them alone.",
-    ),
-]
 LoadTo = Annotated[
     str | None,
     typer.Option(
@@ -88,20 +69,6 @@ LoadTo = Annotated[
         autocompletion=complete.targets,
     ),
 ]
-AllowUrls = Annotated[
-    bool,
-    typer.Option(
-        "--allow-urls",
-        help="Load images with foreign layers, although tools may request the addresses in them.",
-    ),
-]
-AllOrNothing = Annotated[
-    bool,
-    typer.Option(
-        "--all-or-nothing",
-        help="Move no name before every image of the bundle is at the target and checked.",
-    ),
-]
 Pin = Annotated[
     bool | None,
     typer.Option(
@@ -109,34 +76,16 @@ Pin = Annotated[
         help="Protect images in containerd from the kubelet's garbage collection; the default in k8s.io.",
     ),
 ]
-Back = Annotated[
-    bool,
-    typer.Option(
-        "--back",
-        help="Load a bundle again that was accepted here before, although a newer one was accepted, or "
-        "although it has expired. Needs --reason.",
-    ),
-]
-Reason = Annotated[
-    str | None,
-    typer.Option(metavar="TEXT", help="The reason for --back; it is in the ledger and in the receipt."),
-]
 
 
 def run(
     bundles: Bundles,
     to: LoadTo = None,
-    files_to: FilesTo = None,
-    on_conflict: OnConflict = None,
-    renamings: Map = None,
     pin: Pin = None,
-    allow_urls: AllowUrls = False,
-    all_or_nothing: AllOrNothing = False,
     accept_jump: AcceptJump = False,
-    back: Back = False,
-    reason: Reason = None,
     jobs: Jobs = 4,
     *,
+    choices: LoadChoices,
     pruning: PruneChoice,
     receipts: ReceiptCopying,
     registries: RegistryAccess,
@@ -145,76 +94,43 @@ def run(
 ) -> None:
     from airgap.bundle.volumes import group_by_bundle
     from airgap.cli.bundle_choice import take_bundles
-    from airgap.cli.endpoints import Endpoints, files_folder, make_engine_ssh
+    from airgap.cli.endpoints import Endpoints, make_engine_ssh
     from airgap.cli.operator_prompt import make_operator
-    from airgap.offline.rename import parse_renamings
 
-    _check_rule(on_conflict)
+    choices.check()
     receipts.check()
-    to, files_to = _targets(to, files_to)
+    to, choices = _with_target(to, choices)
     target = Endpoints(registries, connections=jobs, ssh=make_engine_ssh(ssh, to)).target(to, pin=pin)
-    pruning.check(target, back=back)
-    options = _LoadOptions(
-        target=target,
-        files_to=None if files_to is None else files_folder(files_to),
-        on_conflict=on_conflict,
-        jobs=jobs,
-        renamings=parse_renamings(renamings or ()),
-        allow_urls=allow_urls,
-        all_or_nothing=all_or_nothing,
-        receipts=receipts,
-        pruning=pruning,
-        back=_checked_reason(reason, back=back),
-    )
+    pruning.check(target, back=choices.back)
+    options = replace(choices.options(), accept_jump=accept_jump)
     bundles = take_bundles(bundles, NAME, options=f" --to {shlex.quote(to)}")
     operator = make_operator(jobs, output, accept_jump=accept_jump)
     warn_of_lost(operator.site, (path for path in bundles if path != STDIN))
     places = group_by_bundle(bundles)
-    loads = _planned(places, operator, back=back)
-    reports, refused = _load_each(loads, operator, partial(_load, options, operator))
+    loads = _planned(places, operator, back=choices.back)
+
+    def load(planned: "PlannedLoad", medium: "BundleLocation") -> "LoadReport":
+        from airgap.offline.load_bundle import load_bundle
+
+        own = replace(options, prune=pruning.confirm()) if planned.is_newest else options
+        return load_bundle(
+            planned.location, operator.site, target, operator.now, own, jobs=jobs,
+            progress=operator.progress, copy_receipt=receipts.copier(medium), bases=planned.bases,
+        )  # fmt: skip
+
+    reports, refused = _load_each(loads, operator, load)
     _show(target, reports, refused, output, many=len(places) > 1, recalled=recalled_loaded(operator.site))
 
 
-def _check_rule(on_conflict: str | None) -> None:
-    if on_conflict not in (None, "replace", "refuse"):
-        raise UsageError("unknown --on-conflict", want="replace or refuse", got=on_conflict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LoadOptions:
-    """The options for loading each bundle."""
-
-    target: "Target"
-    files_to: "FilesTarget | None"
-    on_conflict: str | None
-    jobs: int
-    renamings: "tuple[Renaming, ...]"
-    allow_urls: bool
-    all_or_nothing: bool
-    receipts: ReceiptCopying
-    pruning: PruneChoice
-    back: str | None
-
-
-def _targets(to: str | None, files_to: Path | None) -> tuple[str, Path | None]:
-    """Return the target, and the folder for files besides it. Raises `UsageError` if there is neither."""
+def _with_target(to: str | None, choices: LoadChoices) -> tuple[str, LoadChoices]:
+    """Return the target, which is the folder for files if no other is named, and the choices besides it.
+    Raises `UsageError` if there is neither.
+    """
     if to is not None:
-        return to, files_to
-    if files_to is None:
+        return to, choices
+    if choices.files_to is None:
         raise UsageError("missing option '--to'", hint="airgap load --help")
-    return f"files:{files_to}", None
-
-
-def _checked_reason(reason: str | None, *, back: bool) -> str | None:
-    """Return the reason for `--back`, or None without it. Raises `UsageError` for one without the other."""
-    if back != (reason is not None):
-        raise UsageError(
-            "--reason is missing" if back else "--reason is only for --back",
-            hint="say why you go back, as in `airgap load --back BUNDLE --reason 'CHG-7: web 2 crashes'`",
-        )
-    if reason is None:
-        return None
-    return checked_reason(reason)
+    return f"files:{choices.files_to}", replace(choices, files_to=None)
 
 
 def _planned(
@@ -231,23 +147,6 @@ def _planned(
 
 Load = Callable[["PlannedLoad", "BundleLocation"], "LoadReport"]
 """Loads a bundle, given its location on the medium that it came on."""
-
-
-def _load(
-    options: _LoadOptions, operator: "Operator", load: "PlannedLoad", medium: "BundleLocation"
-) -> "LoadReport":
-    from airgap.offline.load_bundle import load_bundle
-    from airgap.offline.loader import ConflictRule
-
-    return load_bundle(
-        load.location, operator.site, options.target, operator.now,
-        on_conflict=ConflictRule(options.on_conflict) if options.on_conflict else None,
-        files_to=options.files_to, jobs=options.jobs, progress=operator.progress,
-        renamings=options.renamings, allow_urls=options.allow_urls, accept_jump=operator.accept_jump,
-        all_or_nothing=options.all_or_nothing,
-        copy_receipt=options.receipts.copier(medium),
-        bases=load.bases, back=options.back, prune=options.pruning.confirm() if load.is_newest else None,
-    )  # fmt: skip
 
 
 def _show(

@@ -6,10 +6,11 @@ from typing import Self
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import NamedSource
-from airgap.errors import MissingBaseError, NotFoundError
+from airgap.errors import NotFoundError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.offline.missing_base import missing_layers
 
 
 class BundleSource(NamedSource):
@@ -36,7 +37,7 @@ class BundleSource(NamedSource):
             in_other = [digest for digest in left_out if digest.path in other.bundle.sizes]
             self._bases |= dict.fromkeys(in_other, other.bundle)
         if missing := [digest for digest in left_out if digest not in self._bases]:
-            raise MissingBaseError.of_layers(
+            raise missing_layers(
                 missing,
                 "the bundle leaves out blobs that no served bundle has",
                 subject=self.bundle.statement.title,

@@ -5,7 +5,7 @@ from functools import cached_property
 
 from airgap.bundle.graph import CarriedManifest
 from airgap.carry.verify_small_files import VerifiedImage
-from airgap.endpoints.ports import EngineInfo
+from airgap.endpoints.engine_info import EngineInfo
 from airgap.errors import EndpointError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, chain_ids

@@ -24,7 +24,6 @@ from airgap.errors import (
     EndpointError,
     IncompleteError,
     MediaError,
-    MissingBaseError,
     MissingContentError,
     PolicyError,
     RollbackError,
@@ -49,6 +48,7 @@ from airgap.offline.loader import (
     Loading,
     confirm_digest,
 )
+from airgap.offline.missing_base import missing_layers
 from airgap.offline.place_files import FilesLoader, with_files
 from airgap.offline.rename import renamed
 from airgap.progress import phase_unless
@@ -266,7 +266,7 @@ def _same_name_error(target: Target, image: VerifiedImage, other: object) -> Usa
 def _prove_base(loader: Loader, todo: Sequence[LoadedImage], target: str) -> None:
     for result in todo:
         if missing := loader.missing(result.image):
-            raise MissingBaseError.of_layers(
+            raise missing_layers(
                 [blob.digest for blob in missing],
                 "the base is not at the target",
                 subject=f"{target}: {result.image.name}",

@@ -19,7 +19,7 @@ from airgap.carry.accepted_bundles import AcceptedBundles
 from airgap.carry.choose_sender import site_for
 from airgap.carry.given import opened_base
 from airgap.carry.receipt_copies import RECEIPT_SUFFIX, CopyReceipt, ReceiptCopy
-from airgap.carry.receiver import OlderRule, Receiver
+from airgap.carry.receiver import Receiver
 from airgap.carry.remote_load import LoadedThere, LoadWay
 from airgap.carry.rollback import is_older
 from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
@@ -31,10 +31,10 @@ from airgap.oci.files_artifact import files_record
 from airgap.offline.allowed_names import name_check
 from airgap.offline.holdings import Holdings
 from airgap.offline.load import load_with_files
+from airgap.offline.load_options import DEFAULTS, LoadOptions
 from airgap.offline.loader import FAILED, PLACED, ConflictRule, LoadedImage, Loading
 from airgap.offline.missing_base import explained
-from airgap.offline.prune import Confirm, Pruning, plan_pruning
-from airgap.offline.rename import Renaming
+from airgap.offline.prune import Pruning, plan_pruning
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
 from airgap.site import Site
@@ -88,63 +88,42 @@ def load_bundle(
     site: Site,
     target: Target,
     now: datetime,
+    options: LoadOptions = DEFAULTS,
     *,
     jobs: int,
     progress: Progress,
-    on_conflict: ConflictRule | None = None,
-    files_to: FilesTarget | None = None,
-    renamings: tuple[Renaming, ...] = (),
-    allow_urls: bool = False,
-    all_or_nothing: bool = False,
-    accept_jump: bool = False,
     copy_receipt: CopyReceipt | None = None,
     bases: Sequence[BundleLocation] = (),
-    back: str | None = None,
-    prune: Confirm | None = None,
 ) -> LoadReport:
     """Verify and load the bundle, record it in the ledger, and write the receipt. What failed is reported.
 
-    Without `on_conflict`, names of images move and different files stay. `files_to` is a folder for the files
-    besides the target. `bases` are older bundles of the stream, for content that this one leaves out. `back`
-    is the reason for a step back: then the bundle was accepted before, and may be older than the newest one,
-    or expired. `prune` confirms what is removed afterwards; see `plan_pruning`.
+    `bases` are older bundles of the stream, for content that this one leaves out.
     """
-    details = _choices(
-        renamings, files_to, allow_urls=allow_urls, all_or_nothing=all_or_nothing, prune=prune is not None
-    )
     site = site_for(place, site)
-    who = keeper(site, now, accept_jump=accept_jump, older=OlderRule.BACK if back else OlderRule.CONTENT)
-    with _opened(place, bases, site, who, target=target.name, **details) as (bundle, attempt):
+    who = keeper(site, now, accept_jump=options.accept_jump, older=options.older_rule)
+    with _opened(place, bases, site, who, target=target.name, **options.record) as (bundle, attempt):
         key = site.key  # fail before loading when no receipt could be signed
         _note_beginning(bundle, target, attempt, progress)
-        pruning = plan_pruning(prune, target, bundle, site, renamings)
+        pruning = plan_pruning(options.prune, target, bundle, site, options.renamings)
         holdings = Holdings.of(site.home, target.name)
         loading = Loading(
-            bundle, progress, jobs=jobs, holdings=holdings, renamings=renamings, allow_urls=allow_urls,
-            on_conflict=on_conflict or ConflictRule.REPLACE, all_or_nothing=all_or_nothing,
-            files_conflict=on_conflict or ConflictRule.REFUSE,
-            before_names_move=_acceptance(bundle, site, target, attempt, back),
-            only_for=() if back is not None else _only_for(bundle, site),
+            bundle, progress, jobs=jobs, holdings=holdings, renamings=options.renamings,
+            on_conflict=options.on_conflict or ConflictRule.REPLACE,
+            files_conflict=options.on_conflict or ConflictRule.REFUSE,
+            allow_urls=options.allow_urls, all_or_nothing=options.all_or_nothing,
+            before_names_move=_acceptance(bundle, site, target, attempt, options.back),
+            only_for=() if options.back is not None else _only_for(bundle, site),
             check_names=name_check(site, target),
         )  # fmt: skip
         with explained(bundle.statement, site, target.name):
-            results = tuple(load_with_files(target, files_to, loading))
+            results = tuple(load_with_files(target, options.files_to, loading))
         _save(holdings, progress)
-        give_reason(results, step_back := step_back_of(bundle, back), bundle.statement.stream)
+        give_reason(results, step_back := step_back_of(bundle, options.back), bundle.statement.stream)
         pruned = pruning.run(results, attempt)
         receipt = replace(_receipt(bundle, site, target, results, now), step_back=step_back, pruned=pruned)
         raw = Envelope.sign(STATEMENT_TYPE, receipt.to_bytes(), [key]).to_bytes()
         report = LoadReport(bundle, results, _keep_receipt(raw, bundle, site, attempt), pruning=pruning)
         return _recorded(report, attempt, copy_receipt(report.receipt.name, raw) if copy_receipt else ())
-
-
-def _choices(renamings: Sequence[Renaming], files_to: FilesTarget | None, **flags: bool) -> dict[str, object]:
-    """Return the options that the ledger records, if they were used."""
-    return {
-        **({"map": [str(renaming) for renaming in renamings]} if renamings else {}),
-        **({"files_to": files_to.name} if files_to is not None else {}),
-        **{name: True for name, is_set in flags.items() if is_set},
-    }
 
 
 @contextmanager

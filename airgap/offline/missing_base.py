@@ -2,7 +2,7 @@
 (FORMAT.md §3.1), and what the site remembers of them. Only words are made here; nothing is decided.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from airgap.audit.chain import read_ledger
@@ -21,8 +21,16 @@ from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 
 _SHOWN = 3
-"""Bases in one message."""
+"""Bases or layers in one message."""
 _FULL = "ask the sender for a full bundle (airgap pack --full); nothing was changed"
+
+
+def missing_layers(digests: Sequence[Digest], what: str, *, subject: object, hint: str) -> MissingBaseError:
+    """Return the error for layers that a delta leaves out and that are not there."""
+    want = ", ".join(map(str, digests[:_SHOWN])) + (", …" if digests[_SHOWN:] else "")
+    error = MissingBaseError(what, subject=subject, want=want, hint=hint)
+    error.missing = tuple(map(str, digests))
+    return error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 from airgap.bundle.statement import Statement
 from airgap.errors import MissingBaseError
 from airgap.oci.digest import Digest
-from airgap.offline.missing_base import explained
+from airgap.offline.missing_base import explained, missing_layers
 from airgap.site import Site
 from tests.cli.conftest import Gap, Side
 from tests.support.images import Layer, make_image, noise
@@ -70,7 +70,7 @@ def test_the_site_has_lost_its_memory(gap: Gap, receipt: Path) -> None:
 def refused_words(gap: Gap, delta: Path) -> str:
     """The explanation alone: a ledger that somebody changed is refused earlier by the commands."""
     statement = Statement.parse((delta / "statement.json").read_bytes())
-    error = MissingBaseError.of_layers([Digest.of(BASE.blob)], "x", subject="t", hint="h")
+    error = missing_layers([Digest.of(BASE.blob)], "x", subject="t", hint="h")
     with pytest.raises(MissingBaseError) as caught, explained(statement, Site(gap.offline.home), "t"):
         raise error
     return str(caught.value)

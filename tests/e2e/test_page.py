@@ -44,7 +44,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Report]:
     gap = make_gap(tmp_path_factory.mktemp("gap"), options=f"destinations: [{RECEIVER}]\n")
     load_bundle(
         gap.bundle, gap.site, Layout(gap.folder / "out"), gap.now,
-        on_conflict="replace", jobs=1, progress=Silent(),
+        jobs=1, progress=Silent(),
     )  # fmt: skip
     sender = Site(gap.folder / "online")
     kept, ledger = Kept.of(sender), check_ledger(sender.ledger_path)

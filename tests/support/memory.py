@@ -9,9 +9,9 @@ from pathlib import Path
 from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import read_index
 from airgap.bundle.tar_entries import read_entries
+from airgap.endpoints.engine_info import EngineInfo
 from airgap.endpoints.ports import (
     ContentTarget,
-    EngineInfo,
     EngineTarget,
     FileTarget,
     FolderTarget,

@@ -15,8 +15,9 @@ from functools import cached_property
 from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
 from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
 from airgap.endpoints.containerd.ctr import Ctr, CtrProgram, find_program, find_socket
+from airgap.endpoints.engine_info import EngineInfo
 from airgap.endpoints.naming import TEMPORARY, temporary_name
-from airgap.endpoints.ports import EngineInfo, PresentImage, StagingTarget
+from airgap.endpoints.ports import PresentImage, StagingTarget
 from airgap.errors import EndpointError, FormatError, NotFoundError, UsageError
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX, OCI_MANIFEST, Descriptor

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from airgap.endpoints.ports import EngineInfo
+from airgap.endpoints.engine_info import EngineInfo
 from airgap.errors import EndpointError, FormatError
 from airgap.limits import MAX_ENGINE_NAME_CHARACTERS, MAX_ENGINE_VERSION_CHARACTERS
 from airgap.oci.digest import Digest

@@ -34,14 +34,8 @@ from airgap.endpoints.docker.context import (
 from airgap.endpoints.docker.dial import ChooseProxy, EngineSession, OpenSsh, dialled, local, remote
 from airgap.endpoints.docker.hints import engine_hint, reach_hint, wire_words
 from airgap.endpoints.docker.streams import LoadStream, SaveStream, load_complaint
-from airgap.endpoints.ports import (
-    BlobSink,
-    EngineInfo,
-    EngineTarget,
-    ExportedImage,
-    ExportSource,
-    PresentImage,
-)
+from airgap.endpoints.engine_info import EngineInfo
+from airgap.endpoints.ports import BlobSink, EngineTarget, ExportedImage, ExportSource, PresentImage
 from airgap.endpoints.save_stream import export_archive
 from airgap.errors import AirgapError, EndpointError, FormatError, NotFoundError, UnavailableError, UsageError
 from airgap.limits import ENGINE_SILENCE_SECONDS, MAX_ENGINE_ANSWER_BYTES, MAX_ENGINE_LIST_BYTES

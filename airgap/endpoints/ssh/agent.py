@@ -12,8 +12,13 @@ from typing import Any, Self
 import paramiko
 from paramiko.agent import AgentSSH, get_agent_connection
 
+from airgap.endpoints.ssh.limits import (
+    AGENT_LIST_SECONDS,
+    AGENT_SIGN_SECONDS,
+    MAX_AGENT_ANSWER_BYTES,
+    MAX_AGENT_KEYS,
+)
 from airgap.errors import describe_cause
-from airgap.limits import AGENT_LIST_SECONDS, AGENT_SIGN_SECONDS, MAX_AGENT_ANSWER_BYTES, MAX_AGENT_KEYS
 
 _REQUEST_IDENTITIES, _IDENTITIES = b"\x0b", 12
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import paramiko
 
 from airgap.endpoints.remote import CommandResult
+from airgap.endpoints.ssh.limits import MAX_SSH_ERROR_BYTES, MAX_SSH_SILENCES, SSH_ANSWER_SECONDS
 from airgap.errors import TransportError
-from airgap.limits import MAX_SSH_ERROR_BYTES, MAX_SSH_SILENCES, SSH_ANSWER_SECONDS
 
 _PACKET = 32_768
 

@@ -18,8 +18,8 @@ from airgap.durable import exists
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.config_files import ConfigFile, HostSettings, Setting, expanded, home
 from airgap.endpoints.ssh.known_hosts import known_name
+from airgap.endpoints.ssh.limits import MAX_SSH_JUMPS
 from airgap.errors import FormatError, UsageError
-from airgap.limits import MAX_SSH_JUMPS
 
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 _NO_HOME = Path("/nonexistent")

@@ -17,8 +17,8 @@ from typing import Self
 from airgap.account import required_name, user_name
 from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.known_hosts import matches
+from airgap.endpoints.ssh.limits import MAX_SSH_CONFIG_BYTES, MAX_SSH_INCLUDE_DEPTH
 from airgap.errors import FormatError
-from airgap.limits import MAX_SSH_CONFIG_BYTES, MAX_SSH_INCLUDE_DEPTH
 
 USED = {
     "canonicalizehostname", "globalknownhostsfile", "hostkeyalias", "hostname", "identitiesonly",

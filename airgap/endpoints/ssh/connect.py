@@ -9,10 +9,10 @@ import paramiko
 
 from airgap.endpoints.ssh.config import Hop
 from airgap.endpoints.ssh.known_hosts import KnownHosts, SshRoute
+from airgap.endpoints.ssh.limits import MAX_SSH_MESSAGE_CHARACTERS, SSH_CONNECT_SECONDS
 from airgap.endpoints.ssh.login import Identities, log_in
 from airgap.endpoints.ssh.transport import SshTransport
 from airgap.errors import AirgapError, LinkError, TransportError, describe_cause
-from airgap.limits import MAX_SSH_MESSAGE_CHARACTERS, SSH_CONNECT_SECONDS
 
 _ALIVE_SECONDS = 30
 _NOTICE_SECONDS = 0.3

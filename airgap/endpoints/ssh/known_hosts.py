@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from airgap.endpoints.ssh.limits import MAX_KNOWN_HOSTS_BYTES
 from airgap.errors import TransportError
-from airgap.limits import MAX_KNOWN_HOSTS_BYTES
 
 _KINDS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 _REVOKED, _AUTHORITY = "@revoked", "@cert-authority"

@@ -17,9 +17,9 @@ from airgap.account import home_folder
 from airgap.durable import exists
 from airgap.endpoints.ssh.agent import Agent, HeldKey
 from airgap.endpoints.ssh.config import Hop
+from airgap.endpoints.ssh.limits import MAX_SSH_KEY_BYTES, MAX_SSH_MESSAGE_CHARACTERS
 from airgap.endpoints.ssh.transport import SshTransport
 from airgap.errors import KeyFileError, LinkError, TransportError
-from airgap.limits import MAX_SSH_KEY_BYTES, MAX_SSH_MESSAGE_CHARACTERS
 
 _KINDS: tuple[type[paramiko.PKey], ...] = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 _DEFAULTS = ("id_ed25519", "id_ecdsa", "id_rsa")

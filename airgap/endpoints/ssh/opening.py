@@ -10,9 +10,9 @@ import paramiko
 
 from airgap.endpoints.ssh.command import answered, error_output
 from airgap.endpoints.ssh.connect import SshConnection
+from airgap.endpoints.ssh.limits import MAX_SSH_OUTPUT_CHARACTERS, SFTP_WORK_SECONDS, SSH_ANSWER_SECONDS
 from airgap.endpoints.ssh.sftp import GreetingError, Sftp
 from airgap.errors import TransportError
-from airgap.limits import MAX_SSH_OUTPUT_CHARACTERS, SFTP_WORK_SECONDS, SSH_ANSWER_SECONDS
 
 _INTERNAL = "`Subsystem sftp internal-sftp` in the host's sshd_config needs no shell"
 

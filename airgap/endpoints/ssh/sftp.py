@@ -15,7 +15,7 @@ from typing import NoReturn
 import paramiko
 
 from airgap.endpoints.remote import FileKind, RemoteFile, RemoteSpace
-from airgap.limits import (
+from airgap.endpoints.ssh.limits import (
     MAX_SFTP_NAME_CHARACTERS,
     MAX_SFTP_NAMES,
     MAX_SFTP_REPLY_BYTES,

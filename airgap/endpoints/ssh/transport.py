@@ -5,7 +5,7 @@ import socket
 import paramiko
 from paramiko.packet import Packetizer
 
-from airgap.limits import (
+from airgap.endpoints.ssh.limits import (
     MAX_SSH_GREETING_BYTES,
     MAX_SSH_MESSAGE_CHARACTERS,
     MAX_SSH_PACKET_BYTES,

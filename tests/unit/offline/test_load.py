@@ -191,7 +191,7 @@ class TestEngine:
         assert target.names.get(ONE) == old
         assert (results[0].before, results[0].after) == (old, old)
         if fault in ("broken", "hollow"):
-            assert (f"tag {ONE}" if old else f"remove {ONE}") in target.log
+            assert (f"tag {ONE}" if old else f"untag {ONE}") in target.log
 
     @ENGINES
     def test_ctrl_c_puts_them_back_too(self, bundle, keeps_index):

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.offline.load_bundle import load_bundle
+from airgap.offline.load_options import LoadOptions
 from airgap.offline.loader import ConflictRule
 from airgap.progress import Silent
 from airgap.site import Mark, Site
@@ -62,8 +63,13 @@ class Listening(Silent):
 
 
 def load(gap: Gap, target, **options):
+    """Load the gap's bundle; `options` are those of `load_bundle` and of `LoadOptions`."""
     given = {"jobs": 2, "progress": Silent()} | options
-    return load_bundle(given.pop("path", gap.bundle), gap.site, target, given.pop("now", gap.now), **given)
+    choices = LoadOptions(
+        **{field.name: given.pop(field.name) for field in fields(LoadOptions) if field.name in given}
+    )
+    place, now = given.pop("path", gap.bundle), given.pop("now", gap.now)
+    return load_bundle(place, gap.site, target, now, choices, **given)
 
 
 def check(gap: Gap, progress=None):

@@ -3,7 +3,7 @@
 import pytest
 
 from airgap.endpoints.docker.engine import DockerEngine
-from airgap.endpoints.ports import EngineInfo
+from airgap.endpoints.engine_info import EngineInfo
 from airgap.errors import (
     AccessDeniedError,
     EndpointError,
