@@ -127,7 +127,8 @@ def _lost(campaign: Campaign, *, ended: bool) -> Iterator[str]:
     if not records and campaign.story.attempts:
         now = hashes_below(campaign.world.folder)
         for name in sorted(name for name in now if now[name] != campaign.before.get(name, "folder")):
-            if not name.endswith((_LOCK, "ledger.jsonl")):
+            is_made = name.startswith(campaign.world.nearby)  # the manifest, as `airgap lock` writes it
+            if not is_made and not name.endswith((_LOCK, "ledger.jsonl")):
                 yield f"the ledger has no record of it, and {name} is written"
 
 
