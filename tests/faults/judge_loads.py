@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from airgap.manifest import Lock, TransferManifest
 from airgap.manifest.from_images import is_unedited
+from airgap.oci.files_artifact import PART_SUFFIX
 from tests.faults.judge_targets import graph_faults, target_names
 from tests.faults.ptrace import Outcome
 from tests.faults.story import NEW, OLD
@@ -63,7 +64,7 @@ def file_faults(world: World, outcome: Outcome) -> Iterator[str]:
     if tool.exists() and not tool.stat().st_mode & 0o100:
         yield "the program cannot be run"
     for path in folder.iterdir():
-        if path.name not in FILES | OLD_FILES and not path.name.endswith(".part"):
+        if path.name not in FILES | OLD_FILES and not path.name.endswith(PART_SUFFIX):
             yield f"{path.name} is of nobody"
 
 
