@@ -194,7 +194,7 @@ class Campaign:
         """The exit code and the message tell the cause."""
         if outcome.code <= 0:
             return
-        if outcome.code == _PARTIAL and self.story.loads and "failed: " in said:
+        if outcome.code == _PARTIAL and self.story.words[0] == "load" and "failed: " in said:
             return
         if self.story.far and outcome.code == _LINK and "127.0.0.1" in said:
             return
