@@ -6,6 +6,8 @@ from airgap.cli import console
 from airgap.errors import MediaError, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airgap.site import Site
 
 
@@ -23,10 +25,7 @@ def recalled_loaded(site: "Site") -> list[dict[str, Any]]:
     try:
         here = recalled_here(site)
     except (MediaError, OSError) as error:
-        cause = error if isinstance(error, MediaError) else MediaError.of(error, subject=site.home)
-        unknown = "warning: cannot show which recalled bundles are still loaded"
-        console.say(printable(f"{unknown}: {cause}") + "\n")
-        return []
+        return not_shown(error, site.home)
     for item in here:
         console.say(printable(f"warning: {item.words}") + "\n")
     return [
@@ -39,3 +38,11 @@ def recalled_loaded(site: "Site") -> list[dict[str, Any]]:
         }
         for item in here
     ]
+
+
+def not_shown(error: "MediaError | OSError", home: "Path") -> list[dict[str, Any]]:
+    """Warn on stderr that the recalled bundles cannot be shown, and return none of them."""
+    cause = error if isinstance(error, MediaError) else MediaError.of(error, subject=home)
+    unknown = "warning: cannot show which recalled bundles are still loaded"
+    console.say(printable(f"{unknown}: {cause}") + "\n")
+    return []
