@@ -189,6 +189,11 @@ MAX_ANSWER_LINE_BYTES = 128 << 10
 """Status lines, headers, lengths of chunks and trailers together, in addition to the size of the content."""
 MIN_ANSWER_BYTES_PER_SECOND = 5_000.0
 """A slower answer is abandoned: a layer of 5 GB may take twelve days."""
+PIECE_BYTES = 3 << 20
+"""A piece of a large blob, held in memory until all before it are written: 24 MiB with 8 connections."""
+MAX_PIECE_CONNECTIONS = 8
+"""Connections for the pieces of large blobs from one registry, however many jobs there are. Browsers open 6
+to a host, and dockerd 3 for layers."""
 MAX_REDIRECTS = 5
 """Blob storage takes one or two."""
 MAX_RETRY_AFTER_SECONDS = 86_400.0

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Carries three images across an air gap, on one machine: sh examples/quickstart.sh
+# Carries a Compose file and its three images across an air gap, on one machine: sh examples/quickstart.sh
 #
 # Two values of AIRGAP_HOME stand in for the two sides, a folder for the USB stick, and `airgap serve` for the
 # registry on the internet. Your own AIRGAP_HOME is not touched. If a Docker engine answers, the images are
@@ -38,8 +38,12 @@ until address=$(sed -n 's,.* at http://\([0-9.:]*\) .*,\1,p' serve.txt) && [ -n 
 done
 cat serve.txt
 
-say 'The manifest: what to carry, and for whom'
-sed "/^#/d; s/127\.0\.0\.1:[0-9]*/$address/" "$repository/examples/stack.yaml" > stack.yaml
+say 'What a person has: a Compose file'
+sed "/^#/d; s/127\.0\.0\.1:[0-9]*/$address/" "$repository/examples/compose.yaml" > compose.yaml
+cat compose.yaml
+
+say 'ONLINE: find the images that it runs. The result is a manifest: what to carry'
+online airgap discover compose.yaml -o stack.yaml --name stack --platform linux/amd64
 cat stack.yaml
 
 say 'ONLINE, once: make a signing key, a trust root and a ledger. The fingerprint crosses by phone'
@@ -48,6 +52,11 @@ fingerprint=$(sed -n 's/^ *fingerprint //p' init.txt | tr -d ' ')
 
 say 'Pin every tag to its digest'
 keep lock.txt online airgap lock stack.yaml
+
+say 'Copy the Compose file with the names and digests of the other side, and carry the copy too'
+online airgap discover compose.yaml --rewrite rewritten --lock stack.lock.yaml --map "$address=quickstart.example"
+printf 'files:\n  - {folder: rewritten, match: "**/*"}\n' >> stack.yaml
+online airgap lock stack.yaml
 
 say 'What would be carried? Only metadata is read for the answer'
 mkdir stick
@@ -78,19 +87,23 @@ with open(max(sys.argv[1:], key=os.path.getsize), "r+b") as file:
 END
 refused 12 offline airgap verify flipped
 
-say 'Load the good bundle into a folder that any OCI tool reads'
-keep load.txt offline airgap load "$bundle" --to oci:loaded
+say 'Load the images into a folder that any OCI tool reads, under the names of this site, and the Compose file'
+into() { offline airgap load "$bundle" --to "$@" --map "$address=quickstart.example"; }
+keep load.txt into oci:loaded --files-to site
 receipt=$(sed -n 's/^receipt: //p' load.txt)
 
 say 'Loading again does nothing'
-keep again.txt offline airgap load "$bundle" --to oci:loaded
+keep again.txt into oci:loaded --files-to site
 says again.txt 'nothing to do'
+
+say 'The Compose file on the other side: only the names of images differ'
+cat site/compose.yaml
 
 if names=$("$python" "$repository/examples/docker_images.py" has quickstart.example/ 2>/dev/null); then
     [ -z "$names" ] || fail "this Docker engine has images under quickstart.example/ already: $names"
     say 'A Docker engine answers: load into it too'
     prefix=quickstart.example/
-    offline airgap load "$bundle" --to docker
+    into docker
 else
     say 'No Docker engine answers here, so nothing is loaded into one'
 fi

@@ -1,15 +1,22 @@
 """Every test stays away from the home, the settings and the engine of the person who runs it."""
 
+import contextlib
+import faulthandler
 import gc
 import itertools
+import math
+import re
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import hypothesis
 import pytest
+import typer
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 
 from tests.support.kits import FetchedOnce
 
@@ -28,8 +35,13 @@ E2E = HERE / "e2e"
 MEASURED = (E2E, HERE / "cli")
 ENGINES = ("docker20", "docker28", "docker28c", "containerd16", "containerd2", "podman4", "podman5")
 FAILED = pytest.StashKey[bool]()
+ARMED = pytest.StashKey[float]()
+"""When the end of the process was put off last, in seconds of the monotonic clock."""
+ARMING_SECONDS = 120
 HANGING_SECONDS = 2100
 """More than any wait of the tests takes until it gives up, so that this says first what did not come."""
+ENDING_SECONDS = 2400
+"""For a test that could not be interrupted: its process ends, with all stacks."""
 MAX_ID = 200
 """Characters of a parameter that names its test."""
 CHEAP = {"loaded", "sid", "skopeo", "openssl", "sealed"}
@@ -41,6 +53,14 @@ FOREIGN = (
 )  # fmt: skip
 CLAIMS = ("SUDO_USER", "SUDO_UID", "DOAS_USER", "PKEXEC_UID")
 """What says who became this user: the tests may be run by sudo, too."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def commands_are_built_once() -> Iterator[None]:
+    """A process runs one command; here typer would build all of them again for each, in 50 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +84,18 @@ def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("airgap.account.LOGIN_UID", home / "loginuid")
     return home
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's own, which leaves a link for each test, and reads the names of all earlier ones each time."""
+    folder = tmp_path_factory.getbasetemp()
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    for number in itertools.count():
+        with contextlib.suppress(FileExistsError):
+            (folder / f"{name}{number}").mkdir(mode=0o700)
+            break
+    return folder / f"{name}{number}"
 
 
 @pytest.fixture(autouse=True)
@@ -110,15 +142,27 @@ signal.signal(signal.SIGALRM, _end_hanging_test)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Iterator[None]:
-    """End a test that waits for ever. One that cannot be interrupted is ended with its process, by the
-    `faulthandler_timeout` of pyproject.toml.
-    """
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """End a test that waits for ever; one that cannot be interrupted is ended with its process."""
     signal.alarm(HANGING_SECONDS)
+    _end_process_later(item.config)
     try:
         return (yield)
     finally:
         signal.alarm(0)
+
+
+def _end_process_later(config: pytest.Config) -> None:
+    """Not for each test, as pytest's `faulthandler_timeout` does it: each time is a thread to start and to wait for."""
+    now = time.monotonic()
+    if now > config.stash.get(ARMED, -math.inf) + ARMING_SECONDS:
+        config.stash[ARMED] = now
+        stderr = config.stash[fault_handler_stderr_fd_key]
+        faulthandler.dump_traceback_later(ENDING_SECONDS, file=stderr, exit=True)
+
+
+def pytest_unconfigure() -> None:
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -126,6 +170,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report = yield
     if report.failed:
         item.stash[FAILED] = True
+        item.config.stash[ARMED] = -math.inf  # pytest stops the clock for a debugger
     return report
 
 

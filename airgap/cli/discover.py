@@ -10,16 +10,20 @@ What cannot be read or resolved is reported with its line; everything else is st
 code is 3. With --check, nothing is written; if the files run images that the manifest does not carry, the
 exit code is 22.
 
+With --rewrite, no manifest is written, but copies of the Compose files and the Kubernetes YAML, in which each
+image has its name and digest of the offline side, from the lock of the manifest. Nothing else is changed.
+
 Examples:
   airgap discover compose.yaml -o stack.yaml
   helm template ./chart | airgap discover - -o stack.yaml
   airgap discover --check stack.yaml deploy/
+  airgap discover compose.yaml --rewrite offline --lock stack.lock.yaml
 """
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +31,7 @@ import typer
 
 from airgap.cli import console
 from airgap.cli.options import TableOutput
+from airgap.cli.rewritten import Request, Rewriter
 from airgap.cli.tables import Table
 from airgap.errors import NoMatchError, NotCarriedError, PartialError, UsageError, printable
 
@@ -127,16 +132,24 @@ def run(
     force: Force = False,
     *,
     reading: Reading,
+    rewriter: Rewriter,
     output: TableOutput,
 ) -> None:
     from airgap.discover.discover import discover
 
+    request = rewriter.request()
+    if request and (check or out or name or platform):
+        want = "--rewrite without --out, --check, --name, --platform"
+        raise UsageError("--rewrite writes no manifest", want=want)
     if check and (out or force or name or platform):
         raise UsageError("--check writes nothing", want="--check without --out, --name, --platform, --force")
     platforms = _platforms(platform or ())
     discovery = discover(paths, reading.choices(), root=reading.root, standard_input=_standard_input(paths))
     if check:
         _show_check(discovery, check, output, guesses=guesses)
+        return
+    if request:
+        _show_rewritten(discovery, request, paths, output, guesses=guesses, force=force)
         return
     written = None
     if out and discovery.images:
@@ -279,6 +292,7 @@ def _value(discovery: "Discovery") -> dict[str, Any]:
         "files": list(discovery.files),
         "manifest": None,
         "check": None,
+        "rewritten": None,
         "error": None,
     }
 
@@ -302,6 +316,27 @@ def _image_value(image: "DiscoveredImage") -> dict[str, Any]:
             for found in image.places
         ],
     }
+
+
+# -- the copies
+
+
+def _show_rewritten(
+    discovery: "Discovery",
+    request: Request,
+    paths: Sequence[Path],
+    output: TableOutput,
+    *,
+    guesses: bool,
+    force: bool,
+) -> None:
+    found = request.rewritten(discovery, paths, guesses=guesses)
+    written = request.write(found.copies, force=force)
+    discovery = replace(discovery, problems=(*discovery.problems, *found.problems))
+    rows = [(copy["file"], copy["copy"], copy["images"]) for copy in written]
+    lines: list[str | Table] = [Table(("FILE", "COPY", "IMAGES"), rows)] if rows else []
+    lines.append(f"rewritten: {request.folder} ({len(written)} file{'s' * (len(written) != 1)})")
+    _finish(discovery, _value(discovery) | {"rewritten": written}, lines, output)
 
 
 # -- the check

@@ -77,7 +77,7 @@ class Context:
 
 
 def place_of(file: SourceFile, node: Node) -> Place:
-    """Return where `node` stands; for a text on one line also its span."""
-    if isinstance(node, Scalar) and "\n" not in file.text[node.start : node.end]:
+    """Return where `node` stands; for a text also its span."""
+    if isinstance(node, Scalar):
         return Place(file=file.name, line=node.line, span=Span(node.start, node.end))
     return Place(file=file.name, line=node.line)

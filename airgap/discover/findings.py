@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from airgap.discover.limits import MAX_FOUND_PLACES, MAX_FOUND_PROBLEMS
+from airgap.discover.sources import SourceFile
 from airgap.errors import FormatError
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference, normal_host
@@ -55,7 +56,7 @@ class Place:
     line: int
     """Lines count from 1; 0 is the file as a whole."""
     span: Span | None = None
-    """The characters that are the whole name, with their quotes, if it stands there literally."""
+    """The characters of the whole value, with its quotes or as a block; None if the name is only a part."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}" if self.line else self.file
@@ -138,8 +139,13 @@ class Discovery:
 
     images: tuple[DiscoveredImage, ...]
     problems: tuple[Problem, ...]
-    files: tuple[str, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
     """The files in which something was looked for."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of the files."""
+        return tuple(source.name for source in self.sources)
 
 
 @dataclass(slots=True)
@@ -229,12 +235,12 @@ class Findings:
             what = f"more than {MAX_FOUND_PROBLEMS:,} problems; the others are not shown"
             self.problems.append(Problem(place=problem.place, what=what))
 
-    def discovery(self, files: Iterable[str] = ()) -> Discovery:
+    def discovery(self, sources: Iterable[SourceFile] = ()) -> Discovery:
         """Return what was found: each image once, with all its places."""
         return Discovery(
             images=tuple(_images(self.images)),
             problems=tuple(_problems(self.problems)),
-            files=tuple(files),
+            sources=tuple(sources),
         )
 
 

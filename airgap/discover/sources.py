@@ -4,6 +4,7 @@ The files come from anywhere, and name other files: `include: ../../etc/shadow`.
 folders, also through a link, is refused, and nothing that could block or be endless is opened.
 """
 
+import codecs
 import os
 import stat
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ class SourceFile:
     path: Path
     """The path by which it was found; `-` for standard input."""
     text: str
+    """The characters, without a byte order mark."""
+    byte_order_mark: bytes = b""
+    """The mark at the beginning of the file; empty if it has none."""
 
     @property
     def name(self) -> str:
@@ -44,9 +48,9 @@ class Sources:
     _bytes: int = 0
 
     @property
-    def files(self) -> tuple[str, ...]:
-        """The names of the files that were read."""
-        return tuple(file.name for file in self._read.values())
+    def files(self) -> tuple[SourceFile, ...]:
+        """The files that were read."""
+        return tuple(self._read.values())
 
     def add(self, file: SourceFile) -> None:
         """Add a file that was read elsewhere: standard input, or a member of an archive."""
@@ -96,7 +100,8 @@ class Sources:
         if path not in self._read:
             real = self.check(path)
             raw = self.read_bytes(real, path, MAX_DEPLOYMENT_FILE_BYTES)
-            self._read[path] = SourceFile(path=path, text=decode(raw, path))
+            mark = codecs.BOM_UTF8 if raw.startswith(codecs.BOM_UTF8) else b""
+            self._read[path] = SourceFile(path=path, text=decode(raw, path), byte_order_mark=mark)
         return self._read[path]
 
     def read_bytes(self, real: Path, name: Path, max_bytes: int) -> bytes:

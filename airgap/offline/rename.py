@@ -94,12 +94,19 @@ def renamed(
     return moved
 
 
-def _rename(image: VerifiedImage, renamings: Sequence[Renaming]) -> VerifiedImage:
-    name = image.record.name
+def new_name(name: ImageReference, renamings: Sequence[Renaming]) -> ImageReference:
+    """Return the name after the matching renaming with the longest prefix; `name` itself if none matches.
+
+    Raises `UsageError` if the new name is not valid.
+    """
     fitting = [renaming for renaming in renamings if renaming.applies_to(name)]
-    if not fitting:
+    return max(fitting, key=lambda renaming: len(renaming.prefix)).apply(name) if fitting else name
+
+
+def _rename(image: VerifiedImage, renamings: Sequence[Renaming]) -> VerifiedImage:
+    if not any(renaming.applies_to(image.record.name) for renaming in renamings):
         return image
-    return replace(image, renamed=max(fitting, key=lambda renaming: len(renaming.prefix)).apply(name))
+    return replace(image, renamed=new_name(image.record.name, renamings))
 
 
 def _is_prefix(text: str) -> bool:

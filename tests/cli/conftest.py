@@ -1,16 +1,13 @@
 """A sending and a receiving side, worked in this process through the command line."""
 
-import functools
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import typer
 
 from airgap.cli.main import main
 from airgap.site import now
@@ -112,14 +109,6 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
-
-
-@pytest.fixture(autouse=True, scope="session")
-def commands_are_built_once() -> Iterator[None]:
-    """A process runs one command; here typer would build all of them again for each."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -95,8 +95,8 @@ def follow(page: str, folder: Path, docker: str) -> Followed:
     clone = folder / "airgap"
     subprocess.run(["git", "clone", "--quiet", REPOSITORY, clone], check=True, stdin=subprocess.DEVNULL)
     port = free_port()
-    manifest = clone / "examples" / "stack.yaml"
-    manifest.write_text(manifest.read_text().replace(":5000", f":{port}"))
+    for example in (clone / "examples" / "stack.yaml", clone / "examples" / "compose.yaml"):
+        example.write_text(example.read_text().replace(":5000", f":{port}"))
     (folder / "bin").mkdir()
     python = folder / "bin" / "python3"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
@@ -179,7 +179,7 @@ def check_step(followed: Followed, step: Step, number: int) -> None:
 @pytest.mark.parametrize(
     ("page", "words"),
     [
-        (README, "init lock pack trust verify load serve"),
+        (README, "init discover lock pack trust verify load serve"),
         (WALK, "init lock plan pack inspect verify load serve audit"),
     ],
 )

@@ -140,6 +140,16 @@ def test_a_download_goes_on_over_a_broken_line(server: RealRegistry, line: Line)
     assert len(BIG) <= line.carried < len(BIG) + 1_000_000
 
 
+def test_a_large_blob_comes_in_pieces_over_a_broken_line(server: RealRegistry, line: Line):
+    client(server).put_blob(named(), BLOB, io.BytesIO(BIG))
+    start = b"\x16" if server.ca_file else b"GET /v2/acme/api/blobs/"
+    line.cuts = [Cut(start, down=n) for n in (700_000, 100_000, 300_000)]
+    assert read(client(server, line.host, piece_size=1 << 20)) == BIG
+    assert not line.cuts
+    assert len(BIG) <= line.carried < len(BIG) + 1_000_000
+    assert server.log.count('" 206 ') >= 12
+
+
 def test_an_upload_is_begun_anew_after_a_broken_line(server: RealRegistry, line: Line):
     """docker-registry gives an upload up whose connection broke in the middle of a request."""
     start = b"\x16" if server.ca_file else b"PUT "

@@ -163,6 +163,10 @@ OUTPUTS: Mapping[str, Schema] = {
         ))),
         files=meaning("the files that were read", items(TEXT)),
         manifest=meaning("the path of the manifest that was written, or null", optional(TEXT)),
+        rewritten=meaning("the copies with offline names that were written, or null", optional(items(value(
+            "file", copy=meaning("the path of the copy", TEXT),
+            images=meaning("the places in it that name an image", NUMBER),
+        )))),
         check=meaning("the comparison with a manifest, or null", optional(value(
             "unused partial",
             manifest=meaning("the path of the manifest", TEXT),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
-from airgap.limits import MIN_ANSWER_BYTES_PER_SECOND
+from airgap.limits import MIN_ANSWER_BYTES_PER_SECOND, PIECE_BYTES
 
 TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
 """The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several separated by commas."""
@@ -48,6 +48,10 @@ class RegistryOptions:
     point to them, and they may be given its login."""
     connections: int = 8
     """Connections that are kept open, for each host: as many as there are threads."""
+    piece_connections: int = 6
+    """Connections for the pieces of large blobs, for all such blobs together; fewer than 2 means none."""
+    piece_size: int = PIECE_BYTES
+    """Bytes of a piece; a blob of at least four is large."""
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""

@@ -64,8 +64,8 @@ class _Puller(Puller):
         super().__init__(session)
         self._request = request
 
-    def _blob(self, reference: ImageReference, descriptor: Descriptor, offset: int) -> RegistryRequest:  # noqa: ARG002
-        return replace(self._request, headers={"Range": f"bytes={offset}-"}) if offset else self._request
+    def _blob(self, reference: ImageReference, descriptor: Descriptor) -> RegistryRequest:  # noqa: ARG002
+        return self._request
 
 
 def _size(response: RegistryResponse) -> int:

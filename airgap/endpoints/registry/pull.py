@@ -1,21 +1,22 @@
 """The pull side of the OCI distribution-spec 1.1: one registry as a `ContentSource`."""
 
 import io
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 
-from airgap.endpoints.registry.config import RegistryOptions
+from airgap.endpoints.registry.blob_download import BlobDownload
 from airgap.endpoints.registry.errors import LinkRefusedError, TemporaryError
+from airgap.endpoints.registry.pieces import PieceConnections, PieceDownload
+from airgap.endpoints.registry.ranged_blob import RangedBlob, may_be_about_ranges
 from airgap.endpoints.registry.request import PULL, RegistryRequest
 from airgap.endpoints.registry.response import NO_HEAD, RegistryResponse
-from airgap.endpoints.registry.session import RegistrySession, RetryBudget
+from airgap.endpoints.registry.session import RegistrySession
 from airgap.errors import EndpointError, NotFoundError, UnavailableError
 from airgap.oci.digest import CHUNK, ByteStream, Digest
 from airgap.oci.documents import DOCUMENT_TYPES, Descriptor
 from airgap.oci.reference import ImageReference
 
-_PROGRESS_BYTES = 64 << 10
-"""Bytes since the last failure that count as progress; a link that brings fewer each time is given up."""
+log = logging.getLogger(__name__)
 
 
 class Puller:
@@ -23,6 +24,8 @@ class Puller:
 
     def __init__(self, session: RegistrySession) -> None:
         self.session = session
+        options = session.options
+        self._connections = PieceConnections(options.piece_connections, options.piece_size)
 
     def find(self, reference: ImageReference) -> Descriptor | None:
         """Resolve an image that is not required; None if it does not exist."""
@@ -73,10 +76,34 @@ class Puller:
         return self.session.call(request, (200,), RegistryResponse.read)
 
     def open_blob(self, reference: ImageReference, descriptor: Descriptor, offset: int = 0) -> ByteStream:
-        """See `ContentSource`. The stream survives temporary failures, as `BlobDownload` does."""
-        size = descriptor.size
-        if offset == size > 0:
+        """See `ContentSource`. The stream survives temporary failures, as `BlobDownload` does. A large blob
+        comes over several connections, where the registry supports ranges: see `pieces`.
+        """
+        if offset == descriptor.size > 0:
             return io.BytesIO()  # HTTP has no empty range
+        request = self._blob(reference, descriptor)
+        if self._connections.join(descriptor.size - offset):
+            try:
+                return self._open_pieces(request, descriptor.size, offset)
+            except EndpointError as error:
+                self._connections.leave()
+                if not may_be_about_ranges(error):
+                    raise
+                log.info("%s: large blobs come over one connection each: %s", self.session.host, error)
+                self._connections.stop()
+        return self._open_alone(request, descriptor.size, offset)
+
+    def _open_pieces(self, request: RegistryRequest, size: int, offset: int) -> ByteStream:
+        """Open a blob by ranges. Only the first one is requested here, which shows whether this works."""
+        blob = RangedBlob(
+            self.session, request, size, lambda position: self._open_rest(request, size, position)
+        )
+        stop = min(offset + self.session.options.piece_size, size)
+        first = self.session.call(*blob.ask(offset, stop))
+        return PieceDownload(first, blob, self._connections, offset)
+
+    def _open_alone(self, request: RegistryRequest, size: int, offset: int) -> ByteStream:
+        """Open a blob over one connection at a time."""
 
         def start(response: RegistryResponse) -> ByteStream:
             if offset and not response.is_rest(offset, size):
@@ -85,50 +112,70 @@ class Puller:
 
         # A server without ranges answers 200, or 416 if it has fewer bytes than expected.
         accept = (200, 206, 416) if offset else (200,)
-        first = self.session.call(self._blob(reference, descriptor, offset), accept, start)
-        budget = self.session.retry_budget(size=size - offset)
+        first = self.session.call(_from(request, offset), accept, start)
+        return self._resumable(first, request, size, offset)
+
+    def _open_rest(self, request: RegistryRequest, size: int, position: int) -> ByteStream:
+        """Open a blob from `position` on, after its pieces failed. If the registry sends all of it, all that
+        precedes is fetched again: the alternative would be a second download of everything.
+        """
+
+        def start(response: RegistryResponse) -> ByteStream:
+            return _rest(response, size, position, max_skip=size)
+
+        first = self.session.call(_from(request, position), (200, 206, 416), start)
+        return self._resumable(first, request, size, position)
+
+    def _resumable(self, first: ByteStream, request: RegistryRequest, size: int, offset: int) -> BlobDownload:
         return BlobDownload(
             first,
-            lambda position: self._reopen(reference, descriptor, position),
+            lambda position: self._reopen(request, size, position),
             offset=offset,
             size=size,
-            budget=budget,
+            budget=self.session.retry_budget(size=size - offset),
         )
 
     def close(self) -> None:
         """Close idle connections."""
         self.session.close()
 
-    def _blob(self, reference: ImageReference, descriptor: Descriptor, offset: int) -> RegistryRequest:
-        request = self.session.requests.blob("GET", reference, descriptor.digest)
-        return replace(request, headers={"Range": f"bytes={offset}-"}) if offset else request
+    def _blob(self, reference: ImageReference, descriptor: Descriptor) -> RegistryRequest:
+        return self.session.requests.blob("GET", reference, descriptor.digest)
 
-    def _reopen(self, reference: ImageReference, descriptor: Descriptor, position: int) -> ByteStream:
+    def _reopen(self, request: RegistryRequest, size: int, position: int) -> ByteStream:
         """Open the blob from `position` on, with one try, after a connection broke. The registry itself is
         asked again each time: the links to storage that it gives expire.
         """
 
         def start(response: RegistryResponse) -> ByteStream:
-            if response.is_rest(position, descriptor.size):
-                return response.stream(descriptor.size - position)
-            if response.status != 200:
-                raise response.not_rest_error(position, descriptor.size)
-            return _skip(response, descriptor.size, position, self.session.options)
+            return _rest(response, size, position, self.session.options.max_skip)
 
         try:
-            request = self._blob(reference, descriptor, position)
-            return self.session.call_once(request, (200, 206, 416), start)
+            return self.session.call_once(_from(request, position), (200, 206, 416), start)
         except LinkRefusedError as error:
             raise TemporaryError(error.what, subject=error.subject, got=error.got) from error
 
 
-def _skip(response: RegistryResponse, size: int, position: int, options: RegistryOptions) -> ByteStream:
+def _from(request: RegistryRequest, offset: int) -> RegistryRequest:
+    return replace(request, headers={"Range": f"bytes={offset}-"}) if offset else request
+
+
+def _rest(response: RegistryResponse, size: int, position: int, max_skip: int) -> ByteStream:
+    """Return the bytes from `position` on, of a server that supports ranges or one that does not."""
+    if response.is_rest(position, size):
+        return response.stream(size - position)
+    if response.status != 200:
+        raise response.not_rest_error(position, size)
+    return _skip(response, size, position, max_skip)
+
+
+def _skip(response: RegistryResponse, size: int, position: int, max_skip: int) -> ByteStream:
     """Return the body after its first `position` bytes, from a server that does not support ranges."""
-    if position > options.max_skip:
+    if position > max_skip:
         raise UnavailableError(
             "the connection broke, and the registry cannot resume a download",
             subject=response.subject,
-            got=f"{position:,} bytes to fetch again; the limit is {options.max_skip:,}",
+            got=f"{position:,} bytes to fetch again; the limit is {max_skip:,}",
         )
     stream = response.stream(size)
     buffer = memoryview(bytearray(min(position, CHUNK)))
@@ -140,67 +187,3 @@ def _skip(response: RegistryResponse, size: int, position: int, options: Registr
             )
         position -= count
     return stream
-
-
-class BlobDownload(io.RawIOBase):
-    """A blob's bytes from `offset` on as a `ByteStream`, over as many connections as it takes. When one
-    breaks, `open_at` gives the next one, which starts where this one ended.
-
-    Raises `TemporaryError` if the `budget` of retries is used up, and whatever else `open_at` raises; it is
-    closed then. The content is not checked: it ends where HTTP says it ends.
-    """
-
-    def __init__(
-        self,
-        first: ByteStream,
-        open_at: Callable[[int], ByteStream],
-        *,
-        offset: int,
-        size: int,
-        budget: RetryBudget,
-    ) -> None:
-        super().__init__()
-        self._body: ByteStream | None = first
-        self._open_at = open_at
-        self._position = self._failed_at = offset
-        self._size = size
-        self._budget = budget
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
-        if self.closed:
-            raise UnavailableError("the download is closed")
-        try:
-            count = self._read(memoryview(buffer))
-        except EndpointError:
-            self.close()
-            raise
-        self._position += count
-        return count
-
-    def _read(self, view: memoryview) -> int:
-        while True:
-            try:
-                if self._body is None:
-                    self._body = self._open_at(self._position)
-                return self._body.readinto(view) or 0
-            except TemporaryError as error:
-                if self._position >= self._size:
-                    return 0  # the blob is complete: only the end of the message is missing
-                self._drop()
-                if self._position - self._failed_at >= _PROGRESS_BYTES:
-                    self._budget.progressed()
-                self._failed_at = self._position
-                self._budget.pause(error)
-
-    def _drop(self) -> None:
-        if self._body is not None:
-            self._body.close()
-        self._body = None
-
-    def close(self) -> None:
-        """Close the stream, and cut the connection if the blob was not read to its end; idempotent."""
-        self._drop()
-        super().close()

@@ -57,7 +57,9 @@ class ResponseBody(io.RawIOBase):
             raise endless_answer(error, self._subject) from error
         except (OSError, HTTPException, HTTPError, ValueError) as error:
             self.close()
-            raise self._cut(describe_cause(error)) from error
+            failed = self._cut(describe_cause(error))
+            failed.timed_out = isinstance(error, TimeoutError)
+            raise failed from error
         self._consume(count)
         return count
 
@@ -182,6 +184,16 @@ class RegistryResponse:
         content_range = self.headers.get("Content-Range", "")
         return self.status == 206 and content_range in (f"{wanted}/{size}", f"{wanted}/*")
 
+    def is_piece(self, start: int, stop: int, size: int) -> bool:
+        """Return whether it is the bytes from `start` up to `stop`, exclusive, of `size`, as they are."""
+        wanted = f"bytes {start}-{stop - 1}"
+        return (
+            self.status == 206
+            and self.headers.get("Content-Range", "") in (f"{wanted}/{size}", f"{wanted}/*")
+            and self.length in (None, stop - start)
+            and self.headers.get("Content-Encoding", "identity").strip().lower() == "identity"
+        )
+
     def not_rest_error(self, offset: int, size: int) -> EndpointError:
         """Return the error for an answer that is not the rest of `size` bytes from `offset` on."""
         answer = self.headers.get("Content-Range", "")[:80] or f"HTTP {self.status}"
@@ -191,6 +203,12 @@ class RegistryResponse:
             want=f"bytes {offset}-{size - 1}/{size}",
             got=answer,
         )
+
+    def not_piece_error(self, start: int, stop: int, size: int) -> EndpointError:
+        """Return the error for an answer that is not the piece from `start` up to `stop` of `size` bytes."""
+        error = self.not_rest_error(start, size)
+        error.what, error.want = "wrong range", f"bytes {start}-{stop - 1}/{size}"
+        return error
 
     def status_error(self, host: str, mask: SecretMask, *, writes: bool = False) -> EndpointError:
         """Return the error for an answer with an unexpected status; see `errors.status_error`."""

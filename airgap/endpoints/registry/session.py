@@ -13,12 +13,14 @@ blob storage is not answered. `Login` sends requests to token services directly 
 are not followed, and there are no retries. A mirror is another registry, with its own session (`mirrors`).
 """
 
+import copy
+import itertools
 import logging
 import random
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from airgap.endpoints.registry.address import base_url, follow
 from airgap.endpoints.registry.auth import Login
@@ -155,7 +157,7 @@ class RetryBudget:
         self._limit = limit
         self._optional = optional
         self._failures = 0
-        self._pauses = 0
+        self._pauses = itertools.count(1)
         self._most = MAX_RESUMES + size // _RESUME_BYTES
         self._size = size
 
@@ -166,8 +168,7 @@ class RetryBudget:
             return
         if self._failures >= self._tries(error):
             raise error
-        self._pauses += 1
-        if self._pauses > self._most:
+        if next(self._pauses) > self._most:
             raise self._hopeless_error(error) from error
         if error.wait > 0:
             self._limit.obey(error)
@@ -176,6 +177,12 @@ class RetryBudget:
             log.info("%s; trying again in %.1f s", error, seconds)
             self._options.sleep(seconds)
         self._failures += 1
+
+    def for_part(self) -> Self:
+        """Return the retries of a part that fails by itself; they count towards the total of the whole."""
+        part = copy.copy(self)
+        part.progressed()
+        return part
 
     def progressed(self) -> None:
         """Count failures from zero again."""
