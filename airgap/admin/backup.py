@@ -10,7 +10,7 @@ ledger or newer, as after a power failure, which `site_check` accepts.
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +67,8 @@ class Restored:
     """The time of the last record, or the clock's time if that is earlier."""
     alarms: tuple[str, ...]
     """What the restored files and their ledger disagree on."""
+    adopted: tuple[str, ...]
+    """The titles of the bundles that were sealed after the backup, whose serials are not used again."""
 
 
 def back_up(site: Site, path: Path, passphrase: bytes) -> Backup:
@@ -84,6 +86,7 @@ def back_up(site: Site, path: Path, passphrase: bytes) -> Backup:
         )
     lines = check_ledger(site.ledger_path).size
     with (
+        media_errors("cannot read the ledger", site.ledger_path),
         open_snapshot(site.ledger_path) as (ledger, size),
         site.ledger().attempt("backup", to=str(path.absolute()), lines=lines),
     ):
@@ -151,13 +154,16 @@ def restore(
     clock: datetime,
     check: Callable[[Site], object] = lambda _: None,
     *,
+    newer: Sequence[Path] = (),
     reason: str | None = None,
 ) -> Restored:
     """Restore the site in `backup` as `home`, which must not exist or be empty, and record it in the ledger.
 
     The files are written beside `home` and checked there: the ledger's chain, the trust roots, and that both
-    agree. `check` is called with that site, and raises to refuse it. Only then do the files become `home`,
-    in one step. Raises `UsageError` if there is a site at `home`, and as `decrypt` does.
+    agree. `check` is called with that site, and raises to refuse it. Then the site takes over the bundles
+    among `newer`, as `adopt_sealed` does. Only then do the files become `home`, in one step, so that an
+    interrupted run leaves no site that would use a serial again. Raises `UsageError` if there is a site at
+    `home`, and as `decrypt` and `adopt_sealed` do.
     """
     _refuse_existing(home)
     staging = home.with_name(home.name + ".restoring")
@@ -168,18 +174,23 @@ def restore(
         files = _unpack(backup, passphrase, staging)
         checked, lines = _check(staging, clock, backup)
         check(checked.site)
+        _record(checked.site, backup, lines, reason)
+        adopted = [adopt_sealed(checked.site, path, checked.now) for path in newer]
         with media_errors("cannot create", home):
             staging.replace(home)
             sync_folder(home.parent)
     except BaseException:
         _remove(staging)
         raise
-    site = Site(home)
+    titles = tuple(title for title in adopted if title is not None)
+    return Restored(Site(home), files, lines, checked.now, checked.alarms, titles)
+
+
+def _record(site: Site, backup: Path, lines: int, reason: str | None) -> None:
     details: dict[str, object] = {"path": str(backup.absolute()), "lines": lines}
     if reason is not None:
         details |= {"result": "override", "reason": reason}
     site.ledger().append("restore", NOTE, **details)
-    return Restored(site, files, lines, checked.now, checked.alarms)
 
 
 def adopt_sealed(site: Site, path: Path, now: datetime) -> str | None:
@@ -281,6 +292,8 @@ def _check(staging: Path, clock: datetime, backup: Path) -> tuple[CheckedSite, i
         checked = check_site(staging, clock, recording=False)
         return checked, check_ledger(staging / LEDGER).size
     except AirgapError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError):
+            raise  # the disk fails, which says nothing about the backup
         raise IntegrityError(
             "the backup does not hold an intact site", subject=backup, got=error,
             hint="it was made while files of the site were damaged: use an earlier backup",

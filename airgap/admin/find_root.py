@@ -83,7 +83,7 @@ def find_roots(path: Path, fingerprint: str | None, recorded: Mapping[int, str])
 
 
 def _is_tar(path: Path) -> bool:
-    with path.open("rb") as file:
+    with media_errors("cannot read", path), path.open("rb") as file:
         return file.read(262)[257:] == b"ustar"
 
 

@@ -90,7 +90,7 @@ def install_root(
         if settings is not None:
             attempt.add(settings=settings.value)
             site.set_settings(settings)
-    settings = site.settings
+        settings = site.settings if settings is None else settings  # a failing disk fails the attempt
     names = ANY_NAME if settings.rules is None else str(settings.rules)
     return Installed(site.name, owners, fresh, settings.name, names)
 

@@ -51,27 +51,32 @@ def run(
     from airgap.admin.recall import find_bundle, recall
     from airgap.cli.opening import open_site
     from airgap.cli.reasons import checked_reason
+    from airgap.review.recalls import find_impact
+    from airgap.review.records import Kept
 
     reason = checked_reason(reason)
     checked = open_site()
     found = find_bundle(checked.site, bundle, epoch, checked.now)
+    impact = find_impact(Kept.of(checked.site), found.statement, found.sha256)  # before anything is changed
     done = recall(
         checked.site, found, reason, proposing.signers, now=checked.now, proposal=proposing.proposal
     )
-    _show(checked, found, done, output)
+    _show(checked, found, done, impact, output)
 
 
-def _show(checked: "CheckedSite", found: "RecalledBundle", done: "RecallResult", output: Output) -> None:
-    from airgap.review.recalls import find_impact
-    from airgap.review.records import Kept
-
-    impact = find_impact(Kept.of(checked.site), found.statement, found.sha256)
-    signed = checked.site.root()
-    path = checked.site.home / "trust" / f"{signed.root.version}.root.json"
+def _show(
+    checked: "CheckedSite",
+    found: "RecalledBundle",
+    done: "RecallResult",
+    impact: "RecallImpact",
+    output: Output,
+) -> None:
     if done.changed is not None:
         value = changed_value(done.changed)
         lines = changed_lines(done.changed, done.changed.path)
     else:
+        signed = checked.site.root()
+        path = checked.site.home / "trust" / f"{signed.root.version}.root.json"
         value = _unchanged_value(signed.root.version, path, signed.fingerprint)
         lines = [f"recalled already: {done.recall.title}: {done.recall.words}", f"the trust root: {path}"]
     value |= {

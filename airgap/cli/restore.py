@@ -45,7 +45,7 @@ def run(
     output: Output,
 ) -> None:
     from airgap import site
-    from airgap.admin.backup import adopt_sealed, restore
+    from airgap.admin.backup import restore
     from airgap.advice import BACKUP, refuse_other
     from airgap.cli import passphrase
     from airgap.times import format_time
@@ -57,25 +57,25 @@ def run(
     def check(restored: "Site") -> None:
         _compare(restored, newer, reason)
 
-    made = restore(backup, site.default_home(), ask, site.now(), check, reason=reason)
-    adopted = [title for path in newer if (title := adopt_sealed(made.site, path, made.latest))]
+    made = restore(backup, site.default_home(), ask, site.now(), check, newer=newer, reason=reason)
     value = {
         "site": made.site.name,
         "home": str(made.site.home),
         "files": made.files,
         "ledger_lines": made.ledger_lines,
         "latest": format_time(made.latest),
-        "adopted": adopted,
+        "adopted": list(made.adopted),
         "alarms": list(made.alarms),
     }
-    console.show_result(value, _lines(made, adopted, newer), output)
+    console.show_result(value, _lines(made, newer), output)
 
 
-def _lines(made: "Restored", adopted: list[str], newer: list[Path]) -> list[str]:
+def _lines(made: "Restored", newer: list[Path]) -> list[str]:
+    sealed_later = "sealed here after the backup, so its serial is not used again"
     lines = [
         f"restored: site {made.site.name} at {made.site.home} ({made.files} files)",
         f"its ledger has {made.ledger_lines} lines",
-        *(f"sealed here after the backup, so its serial is not used again: {title}" for title in adopted),
+        *(f"{sealed_later}: {title}" for title in made.adopted),
         *(f"alarm: {alarm}" for alarm in made.alarms),
     ]
     if not newer:

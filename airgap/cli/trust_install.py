@@ -65,7 +65,7 @@ def install(
 
 
 def _recalled(home: Path) -> list[dict[str, Any]]:
-    from airgap.cli.recall_warnings import recalled_loaded
+    from airgap.cli.recall_warnings import not_shown, recalled_loaded
     from airgap.errors import AirgapError
     from airgap.site import Site
 
@@ -73,6 +73,8 @@ def _recalled(home: Path) -> list[dict[str, Any]]:
         return recalled_loaded(Site(home))
     except AirgapError:  # another version is still to be put back
         return []
+    except OSError as error:
+        return not_shown(error, home)
 
 
 def _choice(home: Path, sender: str | None, names: list[str] | None) -> "SenderChoice":

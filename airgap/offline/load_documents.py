@@ -65,11 +65,11 @@ class DocumentLoader:
         return less.root.digest
 
     def put_below(self, image: VerifiedImage) -> None:
-        """Store the documents below the one that gets the name. What a registry refuses among them is
-        decided in `put`.
+        """Store the documents below the one that gets the name, and in an OCI directory that one too. What a
+        registry refuses among them is decided in `put`.
         """
         for digest, (descriptor, document) in image.graph.documents.items():
-            if digest != image.record.digest:
+            if digest != image.record.digest or not isinstance(self.target, RegistryTarget):
                 with contextlib.suppress(RefusedError):
                     self._put_document(image.name, descriptor, document)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from airgap.audit.record import NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
+from airgap.bundle.files import media_errors
 from airgap.bundle.medium import Medium
 from airgap.durable import exists
 from airgap.errors import MediaError, UsageError
@@ -239,5 +240,5 @@ def _has_marks(ledger: Path) -> bool:
     """Return whether a ledger can have marks, without parsing it."""
     if not exists(ledger):
         return False
-    with ledger.open("rb") as lines:
+    with media_errors("cannot read the ledger", ledger), ledger.open("rb") as lines:
         return any(b'"event":"medium"' in line for line in lines)

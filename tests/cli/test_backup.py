@@ -1,13 +1,18 @@
 """A side is backed up and restored: it is the same side again, and no ledger continues in two ways."""
 
+import errno
+import fcntl
 import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
+from airgap.errors import MediaError
+from airgap.site import Site
 from airgap.trust import age
 from tests.cli.conftest import PASSPHRASE, Gap, Side, files_of
 from tests.support.images import simple_image
@@ -121,6 +126,52 @@ def test_serials_sealed_after_the_backup_are_not_used_again(gap: Gap, backup: Pa
     gap.offline("load", gap.stick / "stack-0003", "--to", f"oci:{gap.folder}/out")
     reasons = [record.get("reason") for record in side.records()]
     assert "the disk broke" in reasons
+
+
+def test_a_disk_that_fails_is_not_taken_for_a_damaged_backup(
+    gap: Gap, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, flock = elsewhere(gap), fcntl.flock
+
+    def fail(fd: int, operation: int) -> None:
+        if "ledger.jsonl" in str(Path(f"/proc/self/fd/{fd}").readlink()):
+            raise OSError(errno.EIO, "Input/output error")
+        flock(fd, operation)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", fail)
+        failed = side("restore", backup, code=17)
+    assert failed.err.startswith(f"error: cannot read the ledger: {side.home}.restoring/ledger.jsonl")
+    assert not side.home.exists()
+
+
+def test_a_backup_names_the_ledger_that_cannot_be_locked(
+    gap: Gap, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("airgap.admin.backup.open_snapshot", fail)
+    failed = gap.online("backup", backup.with_name("second.age"), code=11)
+    assert failed.err.startswith(f"error: cannot read the ledger: {gap.online.home}/ledger.jsonl, got")
+
+
+@pytest.mark.parametrize("step", ["set_sent", "keep_envelope"])
+def test_an_interrupted_restoration_leaves_no_site_that_uses_a_serial_again(
+    gap: Gap, backup: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gap.online("pack", gap.layout(api=simple_image("later")), "--to", gap.stick)
+    side = elsewhere(gap)
+    words = ("--compare", gap.stick / "stack-0002", "--reason", "the disk broke")
+
+    def fail(*_: object, **__: object) -> None:
+        raise MediaError("the disk fails", subject=side.home)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Site, step, fail)
+        side("restore", backup, *words, code=11)
+    assert not side.home.exists()
+    assert side("restore", backup, *words, "--json").json["adopted"] == ["stack-0002"]
 
 
 def test_a_bundle_that_the_backup_knows_does_not_stop_it(gap: Gap, backup: Path) -> None:

@@ -4,9 +4,11 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from airgap.errors import MediaError
 from airgap.site import Site
 from airgap.trust.proposal import Proposal
 from airgap.trust.root import SignedRoot
@@ -215,6 +217,36 @@ def test_the_root_alone_is_enough_and_says_what_is_loaded(loaded: Gap) -> None:
     report = loaded.offline("audit", "report")
     assert f"alarm: stack-0002 is recalled: {REASON}" in report.out
     assert "ok, recalled" in report.out
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "Input/output error"), MediaError("cannot read")], ids=["system", "medium"]
+)
+def test_a_disk_that_fails_after_the_work_is_a_warning(
+    loaded: Gap, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The ledger says that the work is done."""
+
+    def fail(_: Site) -> NoReturn:
+        raise error
+
+    root = recall(loaded)
+    monkeypatch.setattr("airgap.carry.recalled.recalled_here", fail)
+    done = loaded.offline("trust", "install", root)
+    assert done.err.startswith("warning: cannot show which recalled bundles are still loaded: ")
+    assert version(loaded.offline) == version(loaded.online)
+
+
+def test_a_disk_that_fails_before_a_recall_changes_nothing(
+    loaded: Gap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise MediaError("cannot read", subject=loaded.online.home)
+
+    before = version(loaded.online)
+    monkeypatch.setattr("airgap.review.recalls.find_impact", fail)
+    loaded.online("recall", "stack-0002", "--reason", REASON, code=11)
+    assert version(loaded.online) == before
 
 
 def test_content_of_it_is_not_taken(loaded: Gap) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from airgap.durable import sync_folder
 from tests.faults import ptrace
-from tests.faults.campaign import MUTATING, WRITING, Campaign, Figures
+from tests.faults.campaign import MUTATING, WRITING, Campaign, Figures, readable
 from tests.faults.power import CUTS, cut_at, init_cuts, power_cuts, record
 from tests.faults.ptrace import Fault
 from tests.faults.sticks import WRITERS, Sticks
@@ -133,6 +133,52 @@ def test_the_judge_sees(name: str, after_a_load: Campaign) -> None:
     harm, word = HARMS[name]
     harm(campaign.world)
     assert any(word in found for found in campaign.found()), campaign.found()
+
+
+STORY_HARMS: dict[str, tuple[Callable[[World], object], str]] = {
+    "sender-add": (
+        lambda world: change(world.offline / "senders/vendor/sender.json", b"registry.vendor", b"registry"),
+        "vendor may set registry/*",
+    ),
+    "sender-remove": (
+        lambda world: world.must(world.offline, *STORIES["sender-add"].words),
+        "it ended well, and vendor may set registry.vendor/*",
+    ),
+    "recall": (lambda world: (world.online / "trust/2.root.json").unlink(), "the bundle is not recalled"),
+    "recall-install": (
+        lambda world: (world.offline / "trust/2.root.json").unlink(),
+        "the trust root is not installed",
+    ),
+    "medium-lost": (
+        lambda world: world.must(world.online, *STORIES["medium-found"].words),
+        "it ended well, and lost is []",
+    ),
+    "backup": (lambda world: os.truncate(world.stick / "hq.age", 500), "the backup cannot be restored"),
+    "restore": (lambda world: (world.online / "sent/edge.json").unlink(), "the last serial that was used is"),
+    "load-together": (
+        lambda world: change(
+            world.target / "index.json", b'ref.name":"registry.test/two:1', b'ref.name":"x:1'
+        ),
+        "only registry.test/multi:1, registry.test/one:1 moved",
+    ),
+    "load-prune": (
+        lambda world: world.must(world.offline, *STORIES["load-back"].words),
+        "registry.test/two:1 is still there",
+    ),
+    "load-files": (lambda world: os.truncate(world.folder / "srv/tool", 9), "tool is neither what it was"),
+    "pack-named": (lambda world: (world.folder / "edge.lock.yaml").unlink(), "edge.lock.yaml is missing"),
+}
+
+
+@pytest.mark.parametrize("name", STORY_HARMS)
+def test_the_judge_of_a_story_sees(name: str, work: Path) -> None:
+    world = World(work)
+    campaign = Campaign(STORIES[name], world)
+    harm, word = STORY_HARMS[name]
+    harm(world)
+    found = list(readable(campaign.found()))
+    world.close()
+    assert any(word in text for text in found), found
 
 
 def test_a_host_whose_disk_fails(work: Path) -> None:

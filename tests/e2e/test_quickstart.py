@@ -77,7 +77,10 @@ def test_without_an_engine(first: str, environment: dict[str, str], place: Path)
     assert "(exit code 12)" in first
     assert "error: wrong digest" in first
     assert "nothing to do" in first
-    assert "image: quickstart.example/demo/api:1.0@sha256:" in (place / "run" / "site" / "compose.yaml").read_text()
+    assert (
+        "image: quickstart.example/demo/api:1.0@sha256:"
+        in (place / "run" / "site" / "compose.yaml").read_text()
+    )
     assert (place / "run" / "stick" / "stack-0001" / "bundle.dsse.json").exists()
     assert not Path(environment["AIRGAP_HOME"]).exists()
     assert_stopped(served(first))

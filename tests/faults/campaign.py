@@ -5,7 +5,7 @@ import tarfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +15,7 @@ from tests.faults.judge_bundles import bundle_faults, hashes_below, signing_faul
 from tests.faults.judge_sites import back_faults, lines_of, mark_faults, receipt_faults, site_faults
 from tests.faults.judge_targets import target_faults, target_names
 from tests.faults.ptrace import Fault, Outcome
-from tests.faults.stories import Story
+from tests.faults.story import Story
 from tests.faults.world import World, seeded
 from tests.support.mounted import BrokenStickError
 
@@ -28,7 +28,7 @@ MUTATING = ("open", "write", "pwrite", "fsync", "rename", "mkdir", "unlink", "tr
 
 _FAILED = {11, 17}
 """The disk, and the ledger: what a refused call is."""
-_AFTER = 5
+AFTER = 5
 """Right after a call is just before the next one, but for other threads: of so many, one."""
 _LINK = 20
 """Of a sending: the far side, its disk among it."""
@@ -117,7 +117,7 @@ class Campaign:
 
     def kills(self, step: int = 1) -> None:
         """Killed before each call that changes anything, and right after some."""
-        for what, further in (("kill", 1), ("kill after", _AFTER)):
+        for what, further in (("kill", 1), ("kill after", AFTER)):
             nth = 1
             while self.one(Fault(MUTATING, what, nth)):
                 nth += step * further
@@ -194,13 +194,13 @@ class Campaign:
         """The exit code and the message tell the cause."""
         if outcome.code <= 0:
             return
-        if outcome.code == _PARTIAL and self.story.loads and "failed: " in said:
+        if outcome.code == _PARTIAL and self.story.words[0] == "load" and "failed: " in said:
             return
         if self.story.far and outcome.code == _LINK and "127.0.0.1" in said:
             return
         if outcome.code not in _FAILED:
             yield f"exit code {outcome.code}: {said}"
-        elif str(self.world.folder) not in said:
+        elif not any(place in said for place in (str(self.world.folder), *self.world.nearby)):
             yield f"the message names no file: {said}"
 
     def _lines(self) -> dict[Path, int]:
@@ -218,13 +218,14 @@ class Campaign:
         for home, lines in before.items():
             yield from site_faults(home, lines, code, ledger_hit=ledger_hit)
         yield from self._untouched()
+        yield from story.judge(world, replace(outcome, code=code))
         if story.loads:
             yield from target_faults(world, story.old, story.new)
             try:
                 names = target_names(world)
             except (OSError, ValueError, KeyError):
                 return
-            yield from receipt_faults(world, names)
+            yield from receipt_faults(world, names, self.before)
             yield from mark_faults(world, story.old, names)
             if "--back" in story.words:
                 yield from back_faults(world, story.old, names)
@@ -233,9 +234,12 @@ class Campaign:
         """What the command only reads is as it was."""
         for name in ("source", "stack.yaml", *(["stick"] if self.story.loads else [])):
             now = hashes_below(self.world.folder / name)
-            if name == "stick":  # the load puts its receipts there
-                now = {path: text for path, text in now.items() if path.partition("/")[0] != "receipts"}
             was = {k.removeprefix(f"{name}/"): v for k, v in self.before.items() if k.startswith(f"{name}/")}
+            if name == "stick":  # the load puts its receipts there
+                now, was = (
+                    {path: text for path, text in found.items() if path.partition("/")[0] != "receipts"}
+                    for found in (now, was)
+                )
             if now != was:
                 yield f"{name} has changed"
 

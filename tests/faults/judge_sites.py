@@ -1,6 +1,7 @@
 """What must hold of both sites after every fault: ledgers, marks, receipts and holdings."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -18,6 +19,8 @@ def site_faults(home: Path, before: int, code: int, *, ledger_hit: bool) -> Iter
     """The ledger's chain is whole, each attempt of a run that was not killed has its end with the run's
     exit code, and marks and receipts are whole.
     """
+    if not home.exists():
+        return  # it is still to be restored
     path = home / "ledger.jsonl"
     if path.exists():
         try:
@@ -48,17 +51,23 @@ def site_faults(home: Path, before: int, code: int, *, ledger_hit: bool) -> Iter
 
 
 def lines_of(home: Path) -> int:
-    """Records in a site's ledger."""
+    """Records in a site's ledger. Those of a site that is still to be restored are of earlier runs, however
+    many there will be.
+    """
     path = home / "ledger.jsonl"
-    return sum(1 for _ in read_ledger(path)) if path.exists() else 0
+    return sum(1 for _ in read_ledger(path)) if path.exists() else sys.maxsize
 
 
-def receipt_faults(world: World, names: list[TargetNames]) -> Iterator[str]:
-    """A receipt and the account of holdings claim nothing that is not at the target."""
+def receipt_faults(world: World, names: list[TargetNames], before: Mapping[str, str]) -> Iterator[str]:
+    """A receipt and the account of holdings claim nothing that is not at the target. Receipts that were there
+    before are of earlier loads.
+    """
     there: dict[str, str] = {}
     for each in names:
         there |= each.digests
     for path in (world.offline / "receipts").glob("*.receipt.json"):
+        if path.relative_to(world.folder).as_posix() in before:
+            continue
         try:
             receipt = Receipt.parse(Envelope.parse(path.read_bytes(), str(path)).payload, str(path))
         except AirgapError as error:

@@ -114,18 +114,21 @@ def _lost(campaign: Campaign, *, ended: bool) -> Iterator[str]:
     the ledger does not say that it was begun.
     """
     records = list(_records(campaign))
-    ends = any(record["phase"] == "end" and record["result"] == "ok" for record in records)
-    if ended and not ends:
+    ends = campaign.story.attempts and any(
+        record["phase"] == "end" and record["result"] == "ok" for record in records
+    )
+    if ended and campaign.story.attempts and not ends:
         yield "it ended well, and the ledger does not say so"
     if ended or ends:
         found = differences(campaign.final, final_state(campaign.world))
         yield from (
             f"it ended well, and {each}" for each in found if not each.endswith(f"{_LOCK} is missing")
         )
-    if not records:
+    if not records and campaign.story.attempts:
         now = hashes_below(campaign.world.folder)
         for name in sorted(name for name in now if now[name] != campaign.before.get(name, "folder")):
-            if not name.endswith((_LOCK, "ledger.jsonl")):
+            is_made = name.startswith(campaign.world.nearby)  # the manifest, as `airgap lock` writes it
+            if not is_made and not name.endswith((_LOCK, "ledger.jsonl")):
                 yield f"the ledger has no record of it, and {name} is written"
 
 

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from tests.faults.campaign import ERRORS, FURTHER, WRITING, Figures
@@ -22,6 +22,8 @@ time with another fault; after each run it is asked, of the disk alone:
 - the ledger's chain is whole, but for a torn end, which the next record tells of; its exit code is the process's; the message
   names the file;
 - what is only read is as it was;
+- a second sender, a recall, a lost medium's mark, a backup, a restored site, a file of a bundle, and a manifest made of images are
+  there whole, or as they were before; with all-or-nothing no name moves before all content is there; stale names go last;
 - the same command again, without a fault, succeeds, and ends in the same names and contents.
 
 An **escape** is a run after which one of these does not hold.
@@ -29,7 +31,7 @@ An **escape** is a run after which one of these does not hold.
 **Faults** are made at the kernel's door by a tracer of our own (`ptrace.py`: seccomp and ptrace): the call is answered
 with the error and not made, except for close, which is made. A *short* write is a true one: the kernel is handed
 half the count, and returns it. Only calls below the story's own folders count, over all threads, at the 1st, 2nd, …
-until a run meets the fault no more. In the stories marked *, which write as others do, each error meets every third
+until a run meets the fault no more. In the stories marked *N, which write as others do, each error meets every Nth
 call, and another than the other errors; of calls that only read some are taken. *From there on* is a medium that stays full, broken or locked. Kills come before every
 call that changes anything, right after one of five, and at random times. **Sticks** are FUSE file systems
 (`tests/support/liar.py`), unplugged and plugged in again before they are judged.
@@ -37,7 +39,7 @@ call that changes anything, right after one of five, and at random times. **Stic
 A stick that *forgets* has, when it was pulled out, only what was synced: content by its file, names by their folder.
 
 **Power cuts**: a story is run once on a disk that keeps account of every call (`tests/support/power.py`): sites, sticks
-and targets are on it. Then the power is cut after one call of six (of twelve in the stories marked *), and after the
+and targets are on it. Then the power is cut after one call of six (of twelve in the stories marked *N), and after the
 last; each way of forgetting meets other calls. What the disk may have then is written into a folder, judged, and gone on
 from. Whatever the command, or a ledger that outlived the cut, says is done must be there, all of it. A moment that leaves
 the same as one before it is not judged again.
@@ -48,13 +50,13 @@ is refused, and the same command mends it.
 """
 
 
-def page(figures: Figures, seconds: float, stepped: Iterable[str], left: int = 0) -> str:
+def page(figures: Figures, seconds: float, steps: Mapping[str, int], left: int = 0) -> str:
     """All of it, where `left` pieces of the work are not done yet."""
     parts = (
         [_HEAD],
         [f"**Unfinished: {left} pieces of the work were not done.**"] if left else [],
         _facts(figures, seconds),
-        _stories(figures, set(stepped)),
+        _stories(figures, steps),
         _sticks(figures),
         _cuts(figures),
         [_codes(figures)],
@@ -79,7 +81,7 @@ def _facts(figures: Figures, seconds: float) -> list[str]:
     ]
 
 
-def _stories(figures: Figures, stepped: set[str]) -> list[str]:
+def _stories(figures: Figures, steps: Mapping[str, int]) -> list[str]:
     kinds = (*WRITING, "other calls", "from there on", "kills", "escapes")
     rows: dict[str, Counter[str]] = {}
     for (story, kind, what), count in figures.runs.items():
@@ -94,7 +96,7 @@ def _stories(figures: Figures, stepped: set[str]) -> list[str]:
         rows.setdefault(escape.partition(":")[0], Counter())["escapes"] += 1
     lines = [f"| story | {' | '.join(kinds)} |", "|---" * (len(kinds) + 1) + "|"]
     for name, row in sorted(rows.items()):
-        star = " *" if name in stepped else ""
+        star = f" *{steps[name]}" if name in steps else ""
         if name in STORIES or name.endswith("far side"):
             lines.append(f"| {name}{star} | {' | '.join(f'{row[kind]:,}' for kind in kinds)} |")
     errors: Counter[str] = Counter()

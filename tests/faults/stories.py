@@ -1,13 +1,13 @@
 """The stories: a command of airgap, what is there before, and what the targets say before and after."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from airgap.site import Site
 from airgap.trust.keys import PublicKey
+from tests.faults.load_stories import LOAD_STORIES
 from tests.faults.ptrace import Fault
+from tests.faults.site_stories import SITE_STORIES
+from tests.faults.story import LOAD, NEW, OLD, PACK, Story, sealed
 from tests.faults.world import ONE, World, fault_images, old_images
 from tests.support.images import write_layout
 
@@ -16,39 +16,7 @@ _LARGE = 4_600_000
 """Bytes of a layer that one such volume cannot take."""
 
 
-@dataclass(frozen=True)
-class Story:
-    """What is faulted: `words` are the command, `{run}` in them the world's folder."""
-
-    name: str
-    about: str
-    words: tuple[str, ...]
-    prepare: Callable[[World], None]
-    online: bool = False
-    """Run by the sending side."""
-    loads: bool = False
-    """It brings the images to the target."""
-    old: Mapping[str, str] = field(default_factory=dict)
-    """What the target has before: digests by name."""
-    new: Mapping[str, str] = field(default_factory=dict)
-    """What the bundle brings."""
-
-    far: bool = False
-    """It needs a host that is sent to."""
-    registry: bool = False
-    """It needs a registry."""
-    signs: bool = False
-    """It adds a signature to a sealed bundle."""
-    again: int = 0
-    """Exit code of the same command after it has succeeded: 2 where there is nothing left to change."""
-
-    def side(self, world: World) -> Path:
-        return world.online if self.online else world.offline
-
-
-_PACK = ("pack", "{run}/stack.yaml", "--to", "{run}/stick", "--quiet", "--jobs", "2")
-_PACK_VOLUMES = (*_PACK, "--volume-size", _VOLUMES)
-_LOAD = ("load", "{run}/stick/edge-0001", "--quiet", "--to")
+_PACK_VOLUMES = (*PACK, "--volume-size", _VOLUMES)
 _RECEIVE = (
     "receive",
     "{run}/stick/edge-0001.v1",
@@ -97,16 +65,11 @@ def _nothing(world: World) -> None:
 def _half(world: World) -> None:
     """A pack that was killed in the middle of the large layer, and, before that, some blobs written."""
     world.begin()
-    done = world.traced(world.online, _PACK, ("write",))
+    done = world.traced(world.online, PACK, ("write",))
     large = [number for number, call in enumerate(done.calls, 1) if call.endswith(".part")]
     world.begin()
-    world.traced(world.online, _PACK, ("write",), Fault(("write",), "kill", large[len(large) // 2]))
+    world.traced(world.online, PACK, ("write",), Fault(("write",), "kill", large[len(large) // 2]))
     assert list(world.bundle.rglob("*.part"))
-
-
-def _sealed(world: World) -> None:
-    world.begin()
-    world.must(world.online, *_PACK)
 
 
 def _volumes(world: World) -> None:
@@ -129,12 +92,12 @@ def _half_received(world: World) -> None:
 
 def _large_sealed(world: World) -> None:
     _volumes(world)
-    world.must(world.online, *_PACK)
+    world.must(world.online, *PACK)
 
 
 def _damaged(world: World) -> None:
     """A copy with a byte turned over in the large layer, and without a config."""
-    _sealed(world)
+    sealed(world)
     shutil.copytree(world.bundle, world.folder / "copy" / "edge-0001")
     blobs = sorted((world.bundle / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
     raw = bytearray(blobs[-1].read_bytes())
@@ -145,38 +108,38 @@ def _damaged(world: World) -> None:
 
 def _before_load(world: World) -> None:
     """A sealed bundle, and a target that has two old images, one under a name that will move."""
-    _sealed(world)
+    sealed(world)
     write_layout(world.target, old_images())
 
 
 def _before_images_folder(world: World) -> None:
     """As k3s finds it: the old images came by an earlier load."""
     world.begin(old_images())
-    world.must(world.online, *_PACK)
-    world.must(world.offline, *_LOAD, "k3s:{run}/target")
+    world.must(world.online, *PACK)
+    world.must(world.offline, *LOAD, "k3s:{run}/target")
     shutil.move(world.target, world.work / "old-target")
-    _sealed(world)
+    sealed(world)
     shutil.move(world.work / "old-target", world.target)
 
 
 def _before_archive(world: World) -> None:
-    _sealed(world)
+    sealed(world)
 
 
 def _before_back(world: World) -> None:
     """Two bundles were loaded; the second moved a name of the first."""
-    _sealed(world)
-    world.must(world.offline, *_LOAD, "oci:{run}/target")
+    sealed(world)
+    world.must(world.offline, *LOAD, "oci:{run}/target")
     shutil.rmtree(world.folder / "source")
     write_layout(world.folder / "source", old_images())
-    world.must(world.online, *_PACK)
+    world.must(world.online, *PACK)
     world.must(world.offline, "load", "{run}/stick/edge-0002", "--to", "oci:{run}/target")
     for path in (world.offline / "receipts", world.offline / "holdings", world.folder / "stick" / "receipts"):
         shutil.rmtree(path)  # they say what was at the target before
 
 
 def _before_send(world: World) -> None:
-    _sealed(world)
+    sealed(world)
     (world.folder / "far").mkdir()
 
 
@@ -196,7 +159,7 @@ def _waiting_for_signature(world: World) -> None:
     """A bundle that one of two people has signed."""
     _two_people(world)
     world.must(world.online, "trust", "threshold", "release", "2")
-    world.must(world.online, *_PACK, "--key", "alice")
+    world.must(world.online, *PACK, "--key", "alice")
 
 
 def _proposed(world: World) -> None:
@@ -214,29 +177,22 @@ def _next_root(world: World) -> None:
 
 def _came_back(world: World) -> None:
     """A receipt of a site that the root knows."""
-    _sealed(world)
+    sealed(world)
     raw = (world.offline / "site.pub").read_bytes()
     world.extra["keyid"] = PublicKey.from_pem(raw, "site.pub").keyid
     key = ("--key", "{run}/plant/site.pub", "--keyid", "{keyid}")
     world.must(world.online, "trust", "add-site", "plant-7", *key)
-    world.must(world.offline, *_LOAD, "oci:{run}/target")
+    world.must(world.offline, *LOAD, "oci:{run}/target")
     world.extra["receipt"] = str(next((world.offline / "receipts").glob("*.receipt.json")))
 
-
-def _digests(images: Mapping[str, object]) -> dict[str, str]:
-    return {name: str(image.descriptor.digest) for name, image in images.items()}  # type: ignore[attr-defined]
-
-
-_NEW = _digests(fault_images())
-_OLD = _digests(old_images())
 
 STORIES = {
     story.name: story
     for story in (
-        Story("pack", "pack from an OCI layout, read back", (*_PACK, "--read-back"), _nothing, online=True),
-        Story("resume", "pack over a bundle that a kill left half done", _PACK, _half, online=True),
+        Story("pack", "pack from an OCI layout, read back", (*PACK, "--read-back"), _nothing, online=True),
+        Story("resume", "pack over a bundle that a kill left half done", PACK, _half, online=True),
         Story("volumes", "pack cut over two volumes", _PACK_VOLUMES, _volumes, online=True),
-        Story("tar", "pack into one tar", (*_PACK, "--tar", "--read-back"), _nothing, online=True),
+        Story("tar", "pack into one tar", (*PACK, "--tar", "--read-back"), _nothing, online=True),
         Story("receive", "receive from two volumes", _RECEIVE, _cut),
         Story("receive-half", "receive over what a kill left half done", _RECEIVE, _half_received),
         Story("repack", "repack a bundle into two volumes", _REPACK, _large_sealed),
@@ -244,46 +200,46 @@ STORIES = {
         Story(
             "load-layout",
             "load into an OCI layout that has old images",
-            (*_LOAD, "oci:{run}/target"),
+            (*LOAD, "oci:{run}/target"),
             _before_load,
             loads=True,
-            old=_OLD,
-            new=_NEW,
+            old=OLD,
+            new=NEW,
         ),
         Story(
             "load-back",
             "go back to the bundle before the last one",
-            (*_LOAD, "oci:{run}/target", "--back", "--reason", "CHG-7"),
+            (*LOAD, "oci:{run}/target", "--back", "--reason", "CHG-7"),
             _before_back,
             loads=True,
-            old=_NEW | _OLD,
-            new=_NEW,
+            old=NEW | OLD,
+            new=NEW,
         ),
         Story(
             "load-folder",
             "load into an images folder (k3s) that has old images",
-            (*_LOAD, "k3s:{run}/target"),
+            (*LOAD, "k3s:{run}/target"),
             _before_images_folder,
             loads=True,
-            old=_OLD,
-            new=_NEW,
+            old=OLD,
+            new=NEW,
         ),
         Story(
             "load-archive",
             "load into an archive file",
-            (*_LOAD, "archive:{run}/images.tar"),
+            (*LOAD, "archive:{run}/images.tar"),
             _before_archive,
             loads=True,
-            new=_NEW,
+            new=NEW,
         ),
         Story(
             "load-registry",
             "load into a registry that has old images",
-            (*_LOAD, "registry:{registry}"),
-            _sealed,
+            (*LOAD, "registry:{registry}"),
+            sealed,
             loads=True,
-            old=_OLD,
-            new=_NEW,
+            old=OLD,
+            new=NEW,
             registry=True,
         ),
         Story(
@@ -310,7 +266,9 @@ STORIES = {
             online=True,
         ),
         Story("send", "send to a host over SSH", _SEND, _before_send, online=True, far=True),
+        *SITE_STORIES,
+        *LOAD_STORIES,
     )
 }
-assert ONE in _NEW
-assert ONE in _OLD
+assert ONE in NEW
+assert ONE in OLD

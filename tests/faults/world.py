@@ -25,6 +25,7 @@ from airgap.admin.init_site import set_up
 from airgap.admin.install_root import install_root
 from airgap.cli.main import main
 from airgap.site import Site
+from airgap.trust import age
 from tests.faults.ptrace import Fault, Outcome, trace
 from tests.support.images import Image, Layer, make_image, make_index, noise, write_layout
 from tests.support.registry import FakeRegistry
@@ -32,6 +33,8 @@ from tests.support.sshd import Sshd, make_key
 from tests.support.waits import attempts
 
 PASSPHRASE = "correct horse"
+_WORK_FACTOR = 10
+"""Of backups: a guess may be cheap here."""
 ONE, TWO, MULTI = (f"registry.test/{name}:1" for name in ("one", "two", "multi"))
 OLD = "registry.test/old:1"
 """An image that the target has before, and no bundle touches."""
@@ -64,7 +67,11 @@ class World:
     """Further words that a story's command may name in braces."""
 
     registry: FakeRegistry | None = None
-    """A target, where the story has one."""
+    """A target, or a source, where the story has one."""
+    registry_images: Mapping[str, Image] = field(default_factory=old_images)
+    """What the registry has at the beginning of each run."""
+    nearby: tuple[str, ...] = ()
+    """Files that the command names without a folder, because they are in the one that it runs in: `folder`."""
 
     def __post_init__(self) -> None:
         self.work = self.work.resolve()
@@ -72,7 +79,7 @@ class World:
         self._stack = ExitStack()
 
     def start_registry(self) -> None:
-        """A registry; it has the old images at the beginning of each run."""
+        """A registry; it has `registry_images` at the beginning of each run."""
         self.registry = self._stack.enter_context(FakeRegistry())
         self.extra["registry"] = self.registry.host
 
@@ -175,7 +182,7 @@ class World:
         if self.registry is not None:
             self.registry.blobs.clear()
             self.registry.manifests.clear()
-            for name, image in old_images().items():
+            for name, image in self.registry_images.items():
                 repository, _, tag = name.removeprefix("registry.test/").partition(":")
                 self.registry.add(repository, tag, image)
 
@@ -211,7 +218,8 @@ class World:
         def run() -> int:
             os.environ.update(AIRGAP_HOME=str(side), AIRGAP_PASSPHRASE=PASSPHRASE, HOME=str(self.work))
             gc.disable()  # a file that nobody closes is to be closed by nobody, always or never
-            os.chdir(self.work)
+            os.chdir(self.folder if self.nearby else self.work)
+            age.WORK_FACTOR = _WORK_FACTOR
             for number, name in enumerate(("in", "out", "err")):
                 flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
                 fd = os.open("/dev/null" if name == "in" else self.work / name, flags, 0o644)

@@ -124,6 +124,15 @@ def test_an_old_image_that_cannot_be_read_stops_the_load_before_a_name_moves(bun
     assert not [what for what in target.log if what.startswith("tag")]
 
 
+def test_a_directory_has_all_documents_before_a_name_moves(bundle):
+    class Watched(MemoryContent):
+        def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
+            assert {digest for image in IMAGES.values() for digest in image.contents} <= self.contents.keys()
+            super().tag(reference, descriptor, raw)
+
+    assert verdicts(go(bundle, Watched(), all_or_nothing=True)) == [LOADED] * 3
+
+
 def test_ctrl_c_while_names_move(bundle):
     class Interrupted(MemoryEngine):
         def tag(self, image_id: Digest, reference: ImageReference) -> None:
