@@ -93,6 +93,7 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
     Only one line is in memory at a time. Raises `LedgerError` if the file cannot be read or a line is longer
     than 4 MiB.
     """
+    file = str(path)  # making it for each line takes as long as reading the line
     try:
         with open_snapshot(path) as (descriptor, size), os.fdopen(descriptor, "rb", closefd=False) as stream:
             stream.seek(offset)
@@ -101,7 +102,7 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
                 number += 1
                 if not raw:
                     raise LedgerError("the ledger became shorter while it was read", subject=path)
-                yield _line(path, number, offset, raw)
+                yield _line(file, number, offset, raw)
                 offset += len(raw)
     except OSError as error:
         hint = (
@@ -112,8 +113,8 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
         ) from error
 
 
-def _line(path: Path, number: int, offset: int, data: bytes) -> Line:
-    where = f"{path} line {number}"
+def _line(file: str, number: int, offset: int, data: bytes) -> Line:
+    where = f"{file} line {number}"
     raw = data.removesuffix(b"\n")
     if len(raw) > MAX_LEDGER_LINE_BYTES:
         raise LedgerError(
