@@ -126,9 +126,7 @@ def check_site(
     alarms += _compare_clock(clock, now)
     _record(checks[0], alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:
-        if facts.tree is None:
-            facts = read_facts(site.ledger_path)
-        write_summary(site.home, facts)
+        write_summary(site.home, facts if facts.tree is not None else read_facts(site.ledger_path))
     return CheckedSite(site, now, tuple(alarms))
 
 
