@@ -6,7 +6,6 @@ alarm. Of trust roots the ledger has only the digests, so a person must bring th
 function in `_COMPARISONS`.
 """
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,24 +15,22 @@ from pathlib import Path
 
 from airgap.audit.facts import LedgerFacts, SenderFacts, read_facts
 from airgap.audit.record import NOTE
-from airgap.bundle.files import media_errors, write_file
+from airgap.bundle.files import media_errors
 from airgap.durable import exists
 from airgap.errors import AirgapError, KeyFileError, LedgerError, NoTrustRootError, TrustError, UsageError
-from airgap.limits import MAX_LEDGER_SUMMARY_BYTES, MAX_SITE_FILE_BYTES
+from airgap.ledger_summary import read_summary, write_summary
+from airgap.limits import MAX_SITE_FILE_BYTES
 from airgap.owned import read_owned, refuse_shared_folder
 from airgap.sender_state import SENDER_FILE, SENDERS
 from airgap.site import Mark, MarkKind, Site
 from airgap.times import format_time
-from airgap.trust.envelope import Envelope
 
 TRUSTED_FOLDERS = ("keys", "trust", "sent", "received", "receipts", SENDERS)
 """The folders of the home whose content decides what is trusted."""
 _RAISES = {MarkKind.RECEIVED: {"load", "serve"}, MarkKind.SENT: {"pack"}}
 """The events of the commands that raise a mark of each kind."""
-SUMMARY = "ledger.summary.json"
 CHANGE_SENDER = "change sender"
 """The change of trust by which the settings of a sender are written."""
-_SUMMARY_TYPE = "application/vnd.airgap.ledger-summary.v1+json"
 _SUMMARY_LINES = 256
 """A summary is written only after this number of new lines."""
 _BEHIND = timedelta(minutes=5)
@@ -111,7 +108,7 @@ def check_site(
     _refuse_shared_folders(site)
     if recording:
         site.ledger().check_writable()
-    summary = _read_summary(site)
+    summary = read_summary(site.home)
     read = summary.number if summary else 0
     facts = read_facts(site.ledger_path, summary)
     checks = sender_checks(site, facts, recording=recording)
@@ -129,7 +126,7 @@ def check_site(
     alarms += _compare_clock(clock, now)
     _record(checks[0], alarms)
     if recording and facts.number - read >= _SUMMARY_LINES:
-        _write_summary(site, facts)
+        write_summary(site.home, facts if facts.tree is not None else read_facts(site.ledger_path))
     return CheckedSite(site, now, tuple(alarms))
 
 
@@ -354,29 +351,3 @@ def describe_mark_file(site: Site, kind: MarkKind, stream: str, mark: Mark | Non
     return f"{mark_file_name(site, kind, stream)} " + (
         f"records {describe_mark(mark)}" if mark else "is missing"
     )
-
-
-# -- the summary
-
-
-def _read_summary(site: Site) -> LedgerFacts | None:
-    """Return the summary of this site; None if there is none, or if this site's key has not signed it. The
-    summary only saves work.
-    """
-    path = site.home / SUMMARY
-    with contextlib.suppress(AirgapError):
-        if exists(path, follow=False):
-            envelope = Envelope.parse(read_owned(path, 2 * MAX_LEDGER_SUMMARY_BYTES), str(path))
-            key = site.key.public_key
-            signed = any(key.verify(envelope.message, signature.sig) for signature in envelope.signatures)
-            if signed and envelope.payload_type == _SUMMARY_TYPE:
-                return LedgerFacts.parse(envelope.payload)
-    return None
-
-
-def _write_summary(site: Site, facts: LedgerFacts) -> None:
-    payload = facts.to_bytes()
-    if len(payload) <= MAX_LEDGER_SUMMARY_BYTES:
-        raw = Envelope.sign(_SUMMARY_TYPE, payload, [site.key]).to_bytes()
-        with contextlib.suppress(AirgapError):  # a full disk is reported by the writes that matter
-            write_file(site.home / SUMMARY, raw)

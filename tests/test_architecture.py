@@ -38,6 +38,7 @@ FLOORS = {
     "kit": 3,
     "agreement": 3,
     "prove_receipt": 3,
+    "ledger_summary": 3,
     "advice": 3,
     "carry": 4,
     "site_check": 4,

@@ -8,12 +8,12 @@ from pathlib import Path
 from airgap.audit.facts import OVERRIDE, read_facts
 from airgap.audit.record import NOTE
 from airgap.durable import exists
+from airgap.ledger_summary import SUMMARY
 from airgap.oci.strict_json import dump
 from airgap.owned import refuse_shared_folder
 from airgap.sender_state import SENDER_FILE
 from airgap.site import MarkKind, Site
 from airgap.site_check import (
-    SUMMARY,
     SenderCheck,
     describe_mark,
     describe_mark_file,

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
@@ -27,6 +28,10 @@ n=$((n + 1)) prev=$(printf %s "$line" | sha256sum | cut -c 1-64); done < ledger.
 
 After a break it continues from the line as it is, so each fault is reported once. A torn line is reported
 unless its seq and prev were written in full."""
+
+
+_BLOCK_BYTES = 256 << 10
+_SHORTER = "the ledger became shorter while it was read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +98,49 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
     Only one line is in memory at a time. Raises `LedgerError` if the file cannot be read or a line is longer
     than 4 MiB.
     """
+    file = str(path)  # making it for each line takes as long as reading the line
+    with (
+        _reading(path),
+        open_snapshot(path) as (descriptor, size),
+        os.fdopen(descriptor, "rb", closefd=False) as stream,
+    ):
+        stream.seek(offset)
+        while offset < size:
+            raw = stream.readline(min(MAX_LEDGER_LINE_BYTES + 1, size - offset))
+            number += 1
+            if not raw:
+                raise LedgerError(_SHORTER, subject=path)
+            yield parse_line(file, number, offset, raw)
+            offset += len(raw)
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Yield the same bytes in blocks of whole lines. Raises as `read_ledger` does."""
+    with (
+        _reading(path),
+        open_snapshot(path) as (descriptor, size),
+        os.fdopen(descriptor, "rb", closefd=False) as stream,
+    ):
+        left = size
+        while left:
+            block = stream.read(min(_BLOCK_BYTES, left))
+            if not block:
+                raise LedgerError(_SHORTER, subject=path)
+            block += stream.readline(min(MAX_LEDGER_LINE_BYTES + 1, left - len(block)))
+            yield block
+            left -= len(block)
+
+
+def read_line(path: Path, number: int, offset: int, end: int) -> Line:
+    """Return the line `number`, which is from byte `offset` to `end`. Raises as `read_ledger` does."""
+    with _reading(path), open_snapshot(path) as (descriptor, _):
+        return parse_line(str(path), number, offset, os.pread(descriptor, end - offset, offset))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        with open_snapshot(path) as (descriptor, size), os.fdopen(descriptor, "rb", closefd=False) as stream:
-            stream.seek(offset)
-            while offset < size:
-                raw = stream.readline(min(MAX_LEDGER_LINE_BYTES + 1, size - offset))
-                number += 1
-                if not raw:
-                    raise LedgerError("the ledger became shorter while it was read", subject=path)
-                yield _line(path, number, offset, raw)
-                offset += len(raw)
+        yield
     except OSError as error:
         hint = (
             "the first record creates the ledger: run `airgap init`" if error.errno == errno.ENOENT else None
@@ -112,8 +150,9 @@ def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
         ) from error
 
 
-def _line(path: Path, number: int, offset: int, data: bytes) -> Line:
-    where = f"{path} line {number}"
+def parse_line(file: str, number: int, offset: int, data: bytes) -> Line:
+    """Return a line, from its bytes with the newline. Raises `LedgerError` if it is longer than 4 MiB."""
+    where = f"{file} line {number}"
     raw = data.removesuffix(b"\n")
     if len(raw) > MAX_LEDGER_LINE_BYTES:
         raise LedgerError(

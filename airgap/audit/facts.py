@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from airgap.audit.chain import Line, read_ledger
 from airgap.audit.files import open_snapshot
+from airgap.audit.merkle import MerkleTree
 from airgap.audit.record import BEGIN, NO_PREVIOUS, NOTE, Outcome, check_sha256, parse_instant
 from airgap.durable import exists
-from airgap.errors import LedgerError
+from airgap.errors import FormatError, LedgerError
 from airgap.limits import MAX_LEDGER_SUMMARY_BYTES, MAX_OPEN_ATTEMPTS
 from airgap.oci.strict_json import Fields, dump, parse_object
 
@@ -95,6 +96,8 @@ class LedgerFacts(SenderFacts):
     """The newest bundle that was sealed, by stream."""
     senders: dict[str, SenderFacts] = field(default_factory=dict)
     """The facts about the senders after the first one, by name; those about the first one are here."""
+    tree: MerkleTree | None = field(default_factory=MerkleTree)
+    """The Merkle tree over the lines; None after the summary of an older version, which did not have it."""
 
     def of(self, sender: str) -> SenderFacts:
         """Return the facts about a sender; empty for the first one."""
@@ -117,6 +120,8 @@ class LedgerFacts(SenderFacts):
                     got=fields["prev"], hint="run `airgap audit verify`; leave the file unchanged",
                 )  # fmt: skip
             self._follow(fields, line.number)
+        if self.tree is not None:
+            self.tree.add(line.raw)
         self.number, self.head = line.number, line.sha256
         self.last, self.offset = line.offset, line.offset + len(line.raw) + 1
 
@@ -146,7 +151,10 @@ class LedgerFacts(SenderFacts):
 
     def to_bytes(self) -> bytes:
         """Return the summary."""
-        return dump(asdict(self))
+        peaks = {} if self.tree is None else {"peaks": self.tree.peaks}
+        fields = asdict(self)
+        del fields["tree"]
+        return dump(fields | peaks)
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
@@ -167,6 +175,7 @@ class LedgerFacts(SenderFacts):
             sent=_parse_marks(fields.child("sent")),
         )
         facts.fill(fields)
+        facts.tree = _parse_tree(facts.number, fields)
         if fields.has("senders"):  # older versions did not write it
             senders = fields.child("senders")
             for name in senders.keys():  # noqa: SIM118  # a method, not a dict
@@ -174,6 +183,15 @@ class LedgerFacts(SenderFacts):
                 item.end()
         fields.end()
         return facts
+
+
+def _parse_tree(size: int, fields: Fields) -> MerkleTree | None:
+    if not fields.has("peaks"):  # older versions did not write them
+        return None
+    try:
+        return MerkleTree.from_peaks(size, fields.texts("peaks"))
+    except ValueError as error:
+        raise FormatError("wrong value", subject="summary: peaks", got=error) from error
 
 
 def read_facts(path: Path, summary: LedgerFacts | None = None) -> LedgerFacts:

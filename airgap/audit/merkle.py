@@ -1,15 +1,34 @@
 """The Merkle tree hash of RFC 6962, §2.1, computed leaf by leaf."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Self
 
 
+@dataclass(slots=True)
 class MerkleTree:
     """Takes leaves in their order, and computes the root. It keeps O(log n) hashes, and no leaves."""
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._peaks: list[bytes] = []
-        """Roots of the perfect subtrees, largest first: one for each bit that is set in `size`."""
+    size: int = 0
+    _peaks: list[bytes] = field(default_factory=list)
+    """Roots of the perfect subtrees, largest first: one for each bit that is set in `size`."""
+
+    @property
+    def peaks(self) -> list[str]:
+        """All that is kept of the leaves, in hex."""
+        return [peak.hex() for peak in self._peaks]
+
+    @classmethod
+    def from_peaks(cls, size: int, peaks: Sequence[str]) -> Self:
+        """Return the tree of `size` leaves that had these `peaks`. Raises `ValueError` for another number of
+        them, or other texts; a wrong hash cannot be seen.
+        """
+        if len(peaks) != size.bit_count() or any(
+            len(peak) != hashlib.sha256().digest_size * 2 for peak in peaks
+        ):
+            raise ValueError("the peaks are not those of so many leaves")
+        return cls(size, [bytes.fromhex(peak) for peak in peaks])
 
     def add(self, leaf: bytes) -> None:
         """Append one leaf."""

@@ -20,9 +20,11 @@ that reports understand: `bundle` {stream, serial, statement_sha256} and `images
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any
 
 from airgap.errors import FormatError
@@ -68,6 +70,12 @@ class Outcome(StrEnum):
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_INSTANT = re.compile(
+    r"[0-9]{4}-[01][0-9]-[0-3][0-9]T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{3}Z", re.ASCII
+)
+_head_of = itemgetter(*HEAD)
+_HEAD_TYPES = (int, *[str] * (len(HEAD) - 1))
+"""Where `boot_id` is not null."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,29 @@ def parse_record(raw: bytes, where: str) -> dict[str, Any]:
     The types of the head's fields are checked, not the chain.
     """
     value = parse_object(raw, where, max_bytes=MAX_LEDGER_LINE_BYTES, floats=False)
+    if not _has_usual_head(value):
+        _check_head(value, where)
+    return value
+
+
+def _has_usual_head(value: dict[str, Any]) -> bool:
+    """Return whether the head's fields are as this version writes them; if not, `_check_head` decides."""
+    try:
+        head = _head_of(value)
+    except KeyError:
+        return False
+    seq, prev, time, *_, phase = head
+    return (
+        tuple(map(type, head)) == _HEAD_TYPES
+        and CLAIM not in value
+        and seq >= 1
+        and phase in PHASES
+        and _SHA256.fullmatch(prev) is not None
+        and _is_instant(time)
+    )
+
+
+def _check_head(value: dict[str, Any], where: str) -> None:
     fields = Fields(value, where)
     if fields.integer("seq") < 1:
         raise FormatError("wrong value", subject=f"{where}: seq", want="at least 1", got=0)
@@ -98,7 +129,6 @@ def parse_record(raw: bytes, where: str) -> dict[str, Any]:
         raise FormatError(
             "wrong value", subject=f"{where}: phase", want=" or ".join(PHASES), got=repr(fields.text("phase"))
         )
-    return value
 
 
 def format_instant(moment: datetime) -> str:
@@ -110,13 +140,18 @@ def format_instant(moment: datetime) -> str:
 
 def parse_instant(text: str, where: str) -> datetime:
     """Return the inverse of `format_instant`; raises `FormatError` for every other spelling."""
-    try:
-        moment = datetime.fromisoformat(text)
-        if format_instant(moment) == text:
-            return moment
-    except (ValueError, OverflowError):
-        pass
+    if _INSTANT.fullmatch(text):
+        with suppress(ValueError):  # no such day
+            return datetime.fromisoformat(text)
     raise FormatError("not a time", subject=where, want="like 2026-01-31T12:00:00.000Z", got=repr(text))
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        parse_instant(text, "")
+    except FormatError:
+        return False
+    return True
 
 
 def check_sha256(text: str, where: str) -> str:

@@ -1,6 +1,6 @@
 """Reads entries from the ledger; the begin and end records of an attempt become one entry."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -123,11 +123,11 @@ def entries(
             and (digest is None or _mentions(entry.details, digest))
         )
 
-    matching = sorted(filter(matches, _join(read_ledger(path))), key=lambda entry: entry.seq)
+    matching = sorted(filter(matches, join_lines(read_ledger(path))), key=lambda entry: entry.seq)
     return matching if limit is None else matching[max(0, len(matching) - limit) :]
 
 
-def _join(lines: Iterator[Line]) -> Iterator[LedgerEntry]:
+def join_lines(lines: Iterable[Line]) -> Iterator[LedgerEntry]:
     """Yield entries as soon as their end is read, so that only open ones stay in memory."""
     begun: dict[int, dict[str, Any]] = {}
     for line in lines:

@@ -20,6 +20,9 @@ _VALUES, _LEAST_VALUE = 100_000, 16
 documents have more. Megabytes of `[],[],[]` would need hundreds of megabytes of memory, and seconds.
 """
 
+_PLAIN_DIGITS = len(str(MAX_JSON_INTEGER)) - 1
+"""An integer with so many digits is never too large."""
+
 _FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
 """Maps whose keys are chosen by users, where both `Version` and `version` are allowed."""
 
@@ -39,6 +42,8 @@ def parse_object(
     limit = _VALUES + len(raw) // _LEAST_VALUE
     if (values := sum(map(raw.count, (b",", b"[", b"{")))) > limit:
         raise FormatError("too many values", subject=where, want=f"at most {limit:,}", got=f"{values:,}")
+    if (plain := _decode_plain(raw)) is not None:
+        return plain
     try:
         value = _decode(raw, where, floats=floats)
     except UnicodeDecodeError as error:
@@ -53,6 +58,52 @@ def parse_object(
         raise FormatError("not a JSON object", subject=where, got=kind(value))
     _check(value, where)
     return value
+
+
+class _UnusualError(ValueError):
+    """The document has something that only `_decode` and `_check` can judge."""
+
+
+def _decode_plain(raw: bytes) -> dict[str, Any] | None:
+    """Return the object if nothing in it can be ambiguous; None if only a full check can say.
+
+    Such an object is ASCII without escaped code points, has no more brackets than a document may have levels,
+    and has only lower-case keys, none of them twice, and integers of at most 15 digits. That is most of the
+    records of a ledger, which are then read in less than half the time.
+    """
+    if not raw.isascii() or b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_JSON_DEPTH:
+        return None
+    try:
+        value = _PLAIN.decode(raw.decode("ascii"))
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _plain_pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(items)
+    keys = "".join(value)
+    if len(value) != len(items) or keys != keys.lower():
+        raise _UnusualError
+    return value
+
+
+def _plain_integer(text: str) -> int:
+    if len(text) > _PLAIN_DIGITS or text == "-0":
+        raise _UnusualError
+    return int(text)
+
+
+def _not_plain(_: str) -> NoReturn:
+    raise _UnusualError
+
+
+_PLAIN = json.JSONDecoder(
+    object_pairs_hook=_plain_pairs,
+    parse_int=_plain_integer,
+    parse_float=_not_plain,
+    parse_constant=_not_plain,
+)
 
 
 def _decode(raw: bytes, where: str, *, floats: bool) -> Any:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from airgap import __version__
 from airgap.account import claimed_user, user_name
-from airgap.audit.chain import check_ledger, checkpoint
 from airgap.audit.ledger import Attempt
 from airgap.audit.receipt import PRESENT, Receipt, ReceiptImage
 from airgap.audit.record import Outcome
@@ -26,6 +25,7 @@ from airgap.carry.verify import REPAIR_HINT, VerifiedBundle
 from airgap.carry.verify_recorded import keep_mark, keeper, opened, refuse_recalled_since
 from airgap.endpoints.ports import EngineTarget, FilesTarget, FileTarget, FolderTarget, Target
 from airgap.errors import AirgapError, IntegrityError, MediaError, PartialError, WithheldError
+from airgap.ledger_summary import current_checkpoint
 from airgap.oci.digest import Digest
 from airgap.oci.files_artifact import files_record
 from airgap.offline.allowed_names import name_check
@@ -245,7 +245,7 @@ def _receipt(
         keyids=bundle.verdict.keyids,
         threshold=bundle.verdict.threshold,
         root_version=bundle.verdict.root_version,
-        checkpoint=checkpoint(check_ledger(site.ledger_path)),
+        checkpoint=current_checkpoint(site.home, site.ledger_path),
         holds=tuple(sorted({str(d) for result in held for d in result.image.graph.contents})),
         operator=user_name(),
         claimed_operator=claimed_user(),

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from airgap import __version__
-from airgap.audit.chain import check_ledger
 from airgap.audit.ledger import Attempt
 from airgap.bundle.check_written import OnMedia
 from airgap.bundle.contents import BundleContents, signature_file
@@ -22,6 +21,7 @@ from airgap.bundle.statement import (
 )
 from airgap.bundle.volume_table import VolumeSize
 from airgap.errors import AirgapError, ExpiredError, IntegrityError, UnknownKeyError
+from airgap.ledger_summary import current_checkpoint
 from airgap.limits import MAX_ENVELOPE_BYTES
 from airgap.manifest import LockedImage, TransferManifest
 from airgap.oci.digest import Digest
@@ -155,7 +155,7 @@ class Terms:
     def state(self, images: Sequence[CollectedImage], contents: BundleContents) -> Statement:
         """Return the statement of a new bundle."""
         previous, order = self.sent, self.order
-        ledger = check_ledger(self.site.ledger_path)
+        ledger = current_checkpoint(self.site.home, self.site.ledger_path)
         requires = _requirements(images, self.plan)
         return Statement(
             subjects=contents.subjects,
@@ -172,7 +172,9 @@ class Terms:
             total_bytes=contents.total_bytes,
             manifest_sha256=self.manifest.sha256,
             root_version=self.root.version,
-            sender=SendingSite(self.site.name, LedgerCheckpoint(self.site.name, ledger.size, ledger.root)),
+            sender=SendingSite(
+                self.site.name, LedgerCheckpoint(self.site.name, ledger["size"], ledger["root"])
+            ),
             transfer=dict(self.manifest.transfer),
             tool_version=__version__,
             bases=self.plan.bases.stated if requires else (),

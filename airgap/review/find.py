@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from airgap.audit.record import CLAIM
-from airgap.audit.report import LedgerEntry, entries
+from airgap.audit.report import LedgerEntry
+from airgap.audit.search import entries_with
 from airgap.bundle.statement import Statement
 from airgap.review.export import stated_pairs, statement_of, texts
 from airgap.review.recalls import recalls_by_sender
@@ -58,7 +59,12 @@ def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
     def take(matches: Iterable[Match], sender: str, sha256: str) -> None:
         found.extend(replace(match, recalled=(sender, sha256) in recalls) for match in matches)
 
-    for entry in entries(ledger):
+    named = {
+        sha256
+        for sha256, statement in sealed_here.items()
+        if _mentioned(what, _statement_texts(statement, signers.get(sha256, ())))
+    }
+    for entry in entries_with(ledger, what, named):
         images = list(_in_entry(entry, site, what))
         take(
             images or _about_entry(entry, site, sealed_here, signers, what), entry.sender, statement_of(entry)
@@ -129,8 +135,7 @@ def _about_entry(
         entry.title, entry.place, entry.user, entry.host, entry.site, sha256,
         *(str(details.get(key) or "") for key in ("from_site", "owner", CLAIM)),
         *texts(details.get("hosts")), *texts(details.get("owners")), *stated_pairs(entry).values(),
-        *(statement.destinations if statement else ()),
-        *(statement.transfer.values() if statement else ()), *signers.get(sha256, ()),
+        *_statement_texts(statement, signers.get(sha256, ())),
     ]  # fmt: skip
     checks = details.get("checks")
     names += texts(checks.get("owners")) if isinstance(checks, dict) else []
@@ -148,6 +153,13 @@ def _about_entry(
             digest=f"sha256:{sha256}" if sha256 else "",
             where=entry.place,
         )
+
+
+def _statement_texts(statement: Statement | None, signers: Iterable[str]) -> Iterable[str]:
+    """Return what a bundle that was sealed here adds to its entries, which do not have it themselves."""
+    if statement is None:
+        return signers
+    return (*statement.destinations, *statement.transfer.values(), *signers)
 
 
 def _mentioned(what: str, names: Iterable[str]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap import site_check
+from airgap import ledger_summary, site_check
 from airgap.audit.facts import read_facts
 from airgap.endpoints.server import ImageServer
 from airgap.site import Site
@@ -284,7 +284,7 @@ def summarised(moved: Gap, monkeypatch: pytest.MonkeyPatch) -> Gap:
     monkeypatch.setattr(site_check, "_SUMMARY_LINES", 1)
     load(moved, 2, 0)
     load(moved, 2, 0)
-    assert (moved.offline.home / site_check.SUMMARY).exists()
+    assert (moved.offline.home / ledger_summary.SUMMARY).exists()
     return moved
 
 
@@ -299,21 +299,21 @@ def test_a_ledger_shorter_than_its_summary_was_cut(summarised: Gap, lines: int) 
 
 def _forged(home: Path) -> None:
     """By somebody who cannot read the site's key."""
-    path = home / site_check.SUMMARY
+    path = home / ledger_summary.SUMMARY
     facts = read_facts(home / "ledger.jsonl")
     facts.received.clear()
     other = Site(home)
     (home / "site.key").rename(home / "real.key")
     SigningKey.generate().save(home / "site.key", None)
-    site_check._write_summary(other, facts)
+    ledger_summary.write_summary(other.home, facts)
     (home / "real.key").replace(home / "site.key")
     assert path.exists()
 
 
 SUMMARIES: dict[str, Harm] = {
-    "gone": remove(site_check.SUMMARY),
-    "empty": rewrite(site_check.SUMMARY, b""),
-    "a link": link(site_check.SUMMARY, "/dev/zero"),
+    "gone": remove(ledger_summary.SUMMARY),
+    "empty": rewrite(ledger_summary.SUMMARY, b""),
+    "a link": link(ledger_summary.SUMMARY, "/dev/zero"),
     "forged": _forged,
 }
 
@@ -330,7 +330,7 @@ def test_a_summary_saves_reading_and_says_the_same(summarised: Gap) -> None:
     first = check_site(home, datetime.now(UTC), recording=False)
     remove("received")(home)
     with_summary = check_site(home, datetime.now(UTC), recording=False)
-    remove(site_check.SUMMARY)(home)
+    remove(ledger_summary.SUMMARY)(home)
     without = check_site(home, datetime.now(UTC), recording=False)
     assert first.alarms == ()
     assert with_summary.alarms == without.alarms
