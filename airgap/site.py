@@ -134,7 +134,7 @@ class Site(SenderState):
     # -- senders
 
     def from_sender(self, sender: str) -> "Site":
-        """Return this site with the state of `sender`; empty for the first one. It need not exist."""
+        """Return this site with the state of `sender`, which need not exist yet; empty for the first one."""
         return self if sender == self.sender else Site(self.home, sender)
 
     def other_senders(self) -> list[str]:
@@ -150,12 +150,14 @@ class Site(SenderState):
         return [self.from_sender(name) for name in ("", *self.other_senders())]
 
     def install_root(self, signed: SignedRoot) -> None:
-        """Store a root, unless a key in it belongs to another sender, who could then not be told apart."""
+        """Store a root. Raises `TrustError` if a key in it belongs to another sender, because the bundles of
+        the two could then not be told apart.
+        """
         self._refuse_keys_of_others(signed)
         super().install_root(signed)
 
     def put_root_back(self, signed: SignedRoot) -> bool:
-        """Restore a root, with the same condition."""
+        """Restore a root. Raises `TrustError` as `install_root` does for a key of another sender."""
         self._refuse_keys_of_others(signed)
         return super().put_root_back(signed)
 
@@ -163,12 +165,12 @@ class Site(SenderState):
         for other in self.each_sender():
             if other.sender == self.sender or not other.roots():
                 continue
-            if shared := _signing_keys(signed) & _signing_keys(other.root()):
+            if shared := signed.root.signing_keyids & other.root().root.signing_keyids:
                 raise TrustError(
                     f"a key in this trust root belongs to the sender {other.sender_name}",
-                    subject=signed.root.name, want="keys that no other sender here has",
+                    subject=signed.root.name, want="keys that no other sender has here",
                     got=", ".join(sorted(shared)),
-                    hint="ask both senders whose key it is: a bundle could not be told apart by it",
+                    hint="ask both senders whose key it is: it must not sign for both of them",
                 )  # fmt: skip
 
     @property
@@ -284,11 +286,6 @@ class Site(SenderState):
         """Return the receipts of loads here, and those of other sites, which have a folder each."""
         folder = self.home / "receipts"
         return sorted([*folder.glob("*.receipt.json"), *folder.glob("*/*.receipt.json")])
-
-
-def _signing_keys(signed: SignedRoot) -> frozenset[str]:
-    """Return the keys that sign roots or bundles. Those of sites may be in the roots of several senders."""
-    return signed.root.roles["root"].keyids | signed.root.roles["release"].keyids
 
 
 def _save_key(

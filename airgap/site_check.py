@@ -51,7 +51,7 @@ class CheckedSite:
 
 @dataclass(frozen=True, slots=True)
 class SenderCheck:
-    """The comparison of one sender's files."""
+    """The files of one sender, and what the ledger says about them."""
 
     site: Site
     facts: SenderFacts
@@ -61,11 +61,11 @@ class SenderCheck:
 
     @property
     def begun(self) -> set[str]:
-        """What the attempts without an end began."""
+        """What was begun in attempts that have no end record."""
         return set(self.ledger.begun.values())
 
     def known(self, kind: MarkKind) -> dict[str, Mark]:
-        """Return the marks in the ledger. What was sealed here is compared with the first sender's files."""
+        """Return the marks in the ledger. What was sealed here belongs to the first sender."""
         if kind is MarkKind.RECEIVED:
             return self.facts.received
         return {} if self.site.sender else self.ledger.sent
@@ -77,8 +77,8 @@ class SenderCheck:
         return sorted({*self.known(kind), *self.site.marked(kind)})
 
 
-def checks_of(site: Site, facts: LedgerFacts, *, recording: bool) -> list[SenderCheck]:
-    """Return the comparisons of all senders: those in the folder, and those in the ledger."""
+def sender_checks(site: Site, facts: LedgerFacts, *, recording: bool) -> list[SenderCheck]:
+    """Return a check for each sender, whether it is known from the folder or from the ledger."""
     in_ledger = {name for name, known in facts.senders.items() if known.roots and not known.removed}
     names = ["", *sorted({*in_ledger, *site.other_senders()})]
     return [SenderCheck(site.from_sender(name), facts.of(name), facts, recording) for name in names]
@@ -111,7 +111,7 @@ def check_site(
     summary = read_summary(site.home)
     read = summary.number if summary else 0
     facts = read_facts(site.ledger_path, summary)
-    checks = checks_of(site, facts, recording=recording)
+    checks = sender_checks(site, facts, recording=recording)
     alarms: list[str] = []
     for compare, check in itertools.product(_COMPARISONS, checks):
         if roots or compare not in (_compare_settings, _compare_roots, _compare_key):
@@ -172,7 +172,7 @@ def _way_back(check: SenderCheck) -> str:
     name = check.site.sender or "default"
     if check.facts.removed or not check.site.roots():
         return (
-            f"`airgap trust install BUNDLE --sender {name} --names PATTERN` brings the sender back, "
+            f"`airgap trust install BUNDLE --sender {name} --names PATTERN` brings the sender back; "
             f"`airgap trust remove-sender {name}` removes it for good"
         )
     return f"find out who changed the file; `airgap trust allow {name} --names PATTERN` writes it again"
@@ -261,7 +261,7 @@ def _compare_mark(check: SenderCheck, kind: MarkKind, stream: str, recorded: Mar
     recorded the mark.
     """
     mark, problem = read_mark(check.site, kind, stream)
-    state = str(problem) if problem else describe_file(check.site, kind, stream, mark)
+    state = str(problem) if problem else describe_mark_file(check.site, kind, stream, mark)
     if recorded is None or (
         mark is not None and (mark.epoch, mark.serial) > (recorded.epoch, recorded.serial)
     ):
@@ -306,12 +306,12 @@ def _put_right(site: Site, kind: MarkKind, stream: str, want: Mark) -> bool:
     if mark is not None and (mark == want or (mark.epoch, mark.serial) > (want.epoch, want.serial)):
         return False
     if problem is not None:  # write_file leaves a file of equal content unchanged, of any mode
-        remove(site.place(kind) / f"{stream}.json")
+        remove_file(site.place(kind) / f"{stream}.json")
     site.set_mark(kind, stream, want)
     return True
 
 
-def remove(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Remove a file of the home, if it is there."""
     with media_errors("cannot remove", path):
         path.unlink(missing_ok=True)
@@ -336,8 +336,8 @@ def read_mark(site: Site, kind: MarkKind, stream: str) -> tuple[Mark | None, Air
         return None, error
 
 
-def name_of(site: Site, kind: MarkKind, stream: str) -> str:
-    """Return the name of a mark's file in the home."""
+def mark_file_name(site: Site, kind: MarkKind, stream: str) -> str:
+    """Return the path of a mark's file, relative to the home."""
     return str((site.place(kind) / f"{stream}.json").relative_to(site.home))
 
 
@@ -346,6 +346,8 @@ def describe_mark(mark: Mark) -> str:
     return f"serial {mark.serial} in epoch {mark.epoch}, statement sha256:{mark.statement_sha256}"
 
 
-def describe_file(site: Site, kind: MarkKind, stream: str, mark: Mark | None) -> str:
-    """Return what a mark's file has, for people."""
-    return f"{name_of(site, kind, stream)} " + (f"records {describe_mark(mark)}" if mark else "is missing")
+def describe_mark_file(site: Site, kind: MarkKind, stream: str, mark: Mark | None) -> str:
+    """Return what is in the file of a mark, for people."""
+    return f"{mark_file_name(site, kind, stream)} " + (
+        f"records {describe_mark(mark)}" if mark else "is missing"
+    )

@@ -64,7 +64,8 @@ NEIGHBOURS = (
 )
 """The endpoints. `archive_tar` is a part of `archive`; no neighbour imports another."""
 SHARED = (
-    "ports", "remote", "attachments", "logins", "listing", "naming", "save_format", "save_stream", "web", "wire",
+    "ports", "engine_info", "remote", "attachments", "logins", "listing", "naming", "save_format", "save_stream",
+    "web", "wire",
 )  # fmt: skip
 """What neighbours share: the Protocols, and the form of `docker save`. They import no neighbour."""
 

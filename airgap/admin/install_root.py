@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.admin.find_root import normal_fingerprint
-from airgap.admin.senders import put_marks_back, recorded_settings, refuse_known, to_install
+from airgap.admin.senders import put_marks_back, recorded_settings, refuse_known, sender_to_install
 from airgap.audit.facts import read_facts
 from airgap.durable import exists
 from airgap.errors import AirgapError, TrustError, UsageError
@@ -25,29 +25,29 @@ class Installed:
     sender: str = ""
     """The name of the sender."""
     names: str = ""
-    """The names that it may set, for people."""
+    """The rules about the names that it may set, for people."""
 
 
 @dataclass(frozen=True, slots=True)
 class SenderChoice:
-    """The sender whose root is installed, as a person names it."""
+    """What a person chooses about the sender whose root is installed."""
 
     name: str | None = None
-    """None for the first sender."""
+    """Its name; None for the first sender."""
     rule: NameRule | None = None
-    """The names that it may set at every target; None if the rules stay as they are."""
+    """The names that it may set at every target; None to leave the rules as they are."""
 
 
 FIRST = SenderChoice()
 
 
 def recorded_roots(home: Path, sender: str | None = None) -> dict[int, str]:
-    """Return the fingerprints of a sender's roots that the ledger at `home` has, by version; none without a
+    """Return the fingerprints of a sender's roots in the ledger at `home`, by version; none if there is no
     site.
     """
     if not exists(home / "site.json"):
         return {}
-    site = to_install(Site(home), sender)
+    site = sender_to_install(Site(home), sender)
     return dict(read_facts(site.ledger_path).of(site.sender).roots)
 
 
@@ -71,7 +71,7 @@ def install_root(
                 hint="bundles name the sites that they are for: spell it as the sending side does",
             )  # fmt: skip
         Site.create(home, name)
-    site = to_install(Site(home), choice.name)
+    site = sender_to_install(Site(home), choice.name)
     settings = _settings(site, choice)
     about = {"root_version": signed.root.version, "expects": signed.fingerprint}
     with site.ledger().attempt("trust-change", change="install", **about) as attempt:
@@ -96,7 +96,9 @@ def install_root(
 
 
 def _settings(site: Site, choice: SenderChoice) -> SenderSettings | None:
-    """Return the settings to write; None if they stay. Raises `UsageError` for a new sender without rules."""
+    """Return the settings to write; None to leave them as they are. Raises `UsageError` for a new sender that
+    has no rule.
+    """
     known = exists(site.folder / SENDER_FILE, follow=False)
     if choice.rule is None:
         if known or choice.name is None:
@@ -162,13 +164,13 @@ def _refuse_no_successor(site: Site, signed: SignedRoot) -> None:
             return
     except TrustError as error:
         refusal = error
-    if current.root.keys.keys().isdisjoint(_signers(signed)):
+    if current.root.keys.keys().isdisjoint(signed.root.signing_keyids):
         owners = ", ".join(current.root.owners(current.root.roles["release"].keyids))
         raise TrustError(
             "this is another sender's trust root",
             subject=f"trust root {signed.root.version}",
             want=f"one that follows the installed root of {owners}",
-            hint="; ".join(filter(None, (_way_on(site), _another(site, signed)))),
+            hint="; ".join(filter(None, (_undo_init(site), _how_to_add(site, signed)))),
         )
     raise refusal or TrustError(
         "does not follow the installed trust root",
@@ -179,7 +181,7 @@ def _refuse_no_successor(site: Site, signed: SignedRoot) -> None:
     )
 
 
-def _way_on(site: Site) -> str | None:
+def _undo_init(site: Site) -> str | None:
     """Return what to do where `airgap init` was run by mistake, at a receiving side or by a co-signer; None
     if this side has sent or accepted anything.
     """
@@ -196,15 +198,10 @@ def _way_on(site: Site) -> str | None:
     )
 
 
-def _another(site: Site, signed: SignedRoot) -> str:
-    """Return how to install a root that is of another sender than `site`."""
+def _how_to_add(site: Site, signed: SignedRoot) -> str:
+    """Return how to install a root that does not belong to the sender whose state `site` has."""
     for other in site.each_sender():
-        if other.roots() and not other.root().root.keys.keys().isdisjoint(_signers(signed)):
-            return (
-                f"it is of the sender {other.sender_name}: run this again with --sender {other.sender_name}"
-            )
+        if other.roots() and not other.root().root.keys.keys().isdisjoint(signed.root.signing_keyids):
+            name = other.sender_name
+            return f"it belongs to the sender {name}: run this again with --sender {name}"
     return "add the sender under a name of your choice: --sender NAME --names 'registry.example/*'"
-
-
-def _signers(signed: SignedRoot) -> frozenset[str]:
-    return signed.root.roles["root"].keyids | signed.root.roles["release"].keyids

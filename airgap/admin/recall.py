@@ -1,4 +1,4 @@
-"""Recall a bundle: the next trust root says that it must not be used any more (FORMAT.md §11)."""
+"""Recalls a bundle: the next trust root says that it must no longer be used (FORMAT.md §11)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,15 +24,16 @@ from airgap.trust.recall import Recall
 
 @dataclass(frozen=True, slots=True)
 class RecalledBundle:
-    """The bundle that is meant."""
+    """The bundle to recall."""
 
     statement: Statement
     sha256: str
+    """The SHA-256 of its statement, in hex."""
     sealed_here: bool
 
 
 @dataclass(frozen=True, slots=True)
-class RecallDone:
+class RecallResult:
     """The result of `recall`."""
 
     recall: Recall
@@ -46,7 +47,7 @@ def find_bundle(site: Site, text: str, epoch: int | None, now: datetime) -> Reca
     Args:
         site: The site, which must have sealed a bundle that is given by its name.
         text: The path of a bundle, or the name of one that was sealed here: `stack-0007`.
-        epoch: The epoch of the name; None for the newest one that has such a bundle.
+        epoch: The epoch of the bundle that is named; None for the newest epoch that has one of this name.
         now: The time, for the validity periods of keys.
 
     Raises:
@@ -92,22 +93,22 @@ def recall(
     *,
     now: datetime,
     proposal: Path | None,
-) -> RecallDone:
-    """Make and sign the trust root that recalls the bundle. A bundle that is recalled already stays as it is.
+) -> RecallResult:
+    """Make and sign the trust root that recalls the bundle. Nothing changes if it is recalled already.
 
     Args:
         site: The site, whose keys sign.
         bundle: The bundle.
-        reason: Why, which travels to every site.
+        reason: The reason, which travels to every site.
         signers: Returns the keys; called only if there is something to sign.
         now: The time of the recall, in whole seconds.
-        proposal: Where the root is written while others must sign.
+        proposal: The file for the root while other people must still sign it; None for the default.
 
     Raises:
         AirgapError: As `change_root` does.
     """
     if (known := site.root().root.recall_of(bundle.sha256)) is not None:
-        return RecallDone(known, None)
+        return RecallResult(known, None)
     place = bundle.statement
     made = Recall(
         statement_sha256=bundle.sha256, stream=place.stream, epoch=place.epoch, serial=place.serial,
@@ -120,4 +121,4 @@ def recall(
             "statement_sha256": bundle.sha256,
         },
     )  # fmt: skip
-    return RecallDone(made, changed)
+    return RecallResult(made, changed)

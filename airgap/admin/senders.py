@@ -1,4 +1,4 @@
-"""The senders of a site: which there are, the rules about their names, and their removal (FORMAT.md §12)."""
+"""Finds the senders of a site, changes the rules about their names, and removes them (FORMAT.md §12)."""
 
 import shutil
 from dataclasses import replace
@@ -16,7 +16,7 @@ from airgap.trust.root import SignedRoot
 
 
 def find_sender(site: Site, name: str) -> Site:
-    """Return the site with the state of the sender of this name. Raises `UsageError` if there is none."""
+    """Return the site with the state of the sender of this name. Raises `UsageError` if it is unknown."""
     first = recorded_settings(site, read_facts(site.ledger_path)).name
     if name in (DEFAULT_SENDER, first):
         return site.from_sender("")
@@ -29,9 +29,10 @@ def find_sender(site: Site, name: str) -> Site:
     return site.from_sender(name)
 
 
-def to_install(site: Site, name: str | None) -> Site:
-    """Return the site with the state that a root of this sender belongs to. The first one to be installed
-    here gets the name, and is the first sender.
+def sender_to_install(site: Site, name: str | None) -> Site:
+    """Return the site with the state of the sender whose root is to be installed.
+
+    If no root was installed here before, the sender becomes the first one, whatever its name.
     """
     if name is None or name == DEFAULT_SENDER:
         return site
@@ -42,8 +43,8 @@ def to_install(site: Site, name: str | None) -> Site:
 
 
 def refuse_known(site: Site, signed: SignedRoot, facts: LedgerFacts) -> None:
-    """Raise `TrustError` if the root was installed for another sender, also for one that was removed: its
-    marks count, so it keeps its name. Raise it too if the name belongs to a sender that was removed.
+    """Raise `TrustError` if the root was installed under another name, or if the name belonged to another
+    sender. A sender that was removed keeps its name, because its marks still count.
     """
     version = signed.root.version
     for name, known in {"": facts, **facts.senders}.items():
@@ -63,7 +64,7 @@ def refuse_known(site: Site, signed: SignedRoot, facts: LedgerFacts) -> None:
 
 
 def put_marks_back(site: Site, facts: LedgerFacts) -> None:
-    """Write the marks of a sender that is installed again, so that what it sealed before stays refused."""
+    """Write the marks of a sender that is installed again, so that its older bundles stay refused."""
     known = facts.of(site.sender)
     if not (site.sender and known.removed):
         return
@@ -73,9 +74,10 @@ def put_marks_back(site: Site, facts: LedgerFacts) -> None:
 
 
 def allow(site: Site, name: str, rule: NameRule) -> SenderSettings:
-    """Set the names that a sender may set at a target, or everywhere; without a pattern, the rule is removed.
+    """Replace one rule about the names that a sender may set, and return its settings. A rule without
+    patterns is removed.
 
-    The rules are taken from the ledger, so that a file that was changed is written again.
+    The other rules are those in the ledger, so that a file that was changed is written again.
     """
     sender = find_sender(site, name)
     before = recorded_settings(sender, read_facts(site.ledger_path))
@@ -96,11 +98,11 @@ def remove_sender(site: Site, name: str) -> None:
     """Remove a sender: its roots, marks and envelopes. The ledger keeps the marks, see `put_marks_back`."""
     facts = read_facts(site.ledger_path)
     known = facts.senders.get(name)
-    is_known = known is not None and known.roots and not known.removed  # also if its files are lost
+    is_known = known is not None and known.roots and not known.removed  # its files may be lost
     if not is_known and not find_sender(site, name).sender:
         raise UsageError(
             "the first sender cannot be removed", subject=name,
-            hint="this home is that of its bundles: another site needs another AIRGAP_HOME",
+            hint="this AIRGAP_HOME is for its bundles; use another AIRGAP_HOME for a site without it",
         )  # fmt: skip
     sender = site.from_sender(name)
     with (
@@ -110,7 +112,7 @@ def remove_sender(site: Site, name: str) -> None:
         attempt.add(removed=True)
         if exists(sender.folder, follow=False):
             refuse_shared_folder(sender.folder, home=False)
-            (sender.folder / SENDER_FILE).unlink(missing_ok=True)  # from now on, it is not trusted
+            (sender.folder / SENDER_FILE).unlink(missing_ok=True)  # from here on, the sender is not trusted
             sync_folder(sender.folder)
             shutil.rmtree(sender.folder)
             sync_folder(site.home / SENDERS)

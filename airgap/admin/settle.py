@@ -1,4 +1,4 @@
-"""A person's decision where a site's files, its ledger and the clock disagree."""
+"""Carries out a person's decision where a site's files, its ledger and the clock disagree."""
 
 from collections.abc import Iterator
 from enum import StrEnum
@@ -15,14 +15,14 @@ from airgap.sender_state import SENDER_FILE
 from airgap.site import MarkKind, Site
 from airgap.site_check import (
     SenderCheck,
-    checks_of,
-    describe_file,
     describe_mark,
-    name_of,
+    describe_mark_file,
+    mark_file_name,
     read_mark,
     record_root,
     record_settings,
-    remove,
+    remove_file,
+    sender_checks,
 )
 
 
@@ -41,13 +41,13 @@ def settle(home: Path, what: Authority) -> list[str]:
     refuse_shared_folder(home, home=True)
     site = Site(home)
     facts = read_facts(site.ledger_path)
-    checks = checks_of(site, facts, recording=True)
+    checks = sender_checks(site, facts, recording=True)
     done: list[str] = []
     if what is Authority.LEDGER and facts.site not in ("", site.name):
         site.put_name_back(facts.site)
         done.append(f"the site's name is {facts.site} again")
     with site.ledger().attempt(OVERRIDE, change=str(what)) as attempt:
-        remove(home / SUMMARY)
+        remove_file(home / SUMMARY)
         if what is Authority.LEDGER:
             done += [text for check in checks for kind in MarkKind for text in _marks_by_ledger(check, kind)]
         elif what is Authority.FILES:
@@ -62,10 +62,10 @@ def _marks_by_ledger(check: SenderCheck, kind: MarkKind) -> Iterator[str]:
     site, known = check.site, check.known(kind)
     for stream in check.streams(kind):
         mark, problem = read_mark(site, kind, stream)
-        state = str(problem or describe_file(site, kind, stream, mark))
+        state = str(problem or describe_mark_file(site, kind, stream, mark))
         if stream not in known:
-            remove(site.place(kind) / f"{stream}.json")
-            yield f"{name_of(site, kind, stream)} removed: {state}"
+            remove_file(site.place(kind) / f"{stream}.json")
+            yield f"{mark_file_name(site, kind, stream)} removed: {state}"
         elif mark != (want := known[stream]):
             site.set_mark(kind, stream, want)
             yield f"{state}; now it records {describe_mark(want)}"
@@ -91,4 +91,4 @@ def _record_files(check: SenderCheck) -> Iterator[str]:
                 site.ledger().append(
                     OVERRIDE, NOTE, change="files", **{name: {"stream": stream, **mark.value}}
                 )
-                yield f"{describe_file(site, kind, stream, mark)}: recorded"
+                yield f"{describe_mark_file(site, kind, stream, mark)}: recorded"

@@ -36,7 +36,7 @@ class Verdict(StrEnum):
     THERE = "already there"
     """The target already had the image, so it was not sent."""
     PLACED = "placed"
-    """An archive of the image was written, which is imported later: into a node's images folder or a file; or
+    """An archive of the image, which is imported later, was written into a node's images folder or a file; or
     files were written into a folder."""
     SKIPPED = "skipped"
     """The target does not accept this kind of content. Only a folder for files skips a runnable image."""
@@ -46,7 +46,7 @@ class Verdict(StrEnum):
 
 
 FILES_TARGET = "files:"
-"""The beginning of the name of a target that takes only files: a folder."""
+"""The beginning of the name of a target that is a folder for files."""
 VERDICTS = tuple(str(verdict) for verdict in Verdict)
 CONTENT_ONLY = "content only"
 """The beginning of the reason of an image that got no name, because a newer bundle has it."""
@@ -92,7 +92,7 @@ class StepBack:
 
 @dataclass(frozen=True, slots=True)
 class PrunedName:
-    """A name that an earlier bundle of the stream had brought, and that the load removed at the target."""
+    """A name that an earlier bundle of the stream brought to the target, and that the load removed there."""
 
     reference: str
     """The name, in full."""
@@ -142,6 +142,11 @@ class Receipt:
     """Omitted from the receipt if None."""
     pruned: tuple[PrunedName, ...] = ()
     """Omitted from the receipt if empty."""
+
+    @property
+    def title(self) -> str:
+        """The title of the bundle, such as `stack-0007`."""
+        return f"{self.bundle_stream}-{self.serial:04d}"
 
     @property
     def by(self) -> str:

@@ -1,4 +1,4 @@
-"""Finds the SBOMs that images bring with them in a bundle, by media types; their content is not read.
+"""Finds the SBOMs that come with images in a bundle, by media types; their content is not read.
 
     referrers           an artifact whose `subject` is the image, or that has one of cosign's tags
     BuildKit            an attestation in the image's index, for the platform `unknown/unknown`

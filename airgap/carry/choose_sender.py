@@ -1,4 +1,4 @@
-"""Finds out from which sender a bundle is (FORMAT.md §12), so that it is verified under that sender's root.
+"""Finds the sender of a bundle (FORMAT.md §12.1), so that it is verified under that sender's root.
 
 The choice is only a hint: it goes by the key ids in the envelope, which prove nothing. All of verification
 then runs under the root of the one sender that was chosen, so a wrong choice can only refuse a bundle.
@@ -21,7 +21,7 @@ from airgap.trust.root import SignedRoot
 
 def site_for(location: BundleLocation, site: Site) -> Site:
     """Return the site with the state of the sender whose keys a bundle names; with that of the first sender
-    if it names keys of nobody, or cannot be read, which verification reports.
+    if no sender has these keys, or if the bundle cannot be read, which verification reports.
 
     Raises `TrustError`, and records it, if the bundle names keys of several senders.
     """
@@ -41,7 +41,7 @@ def site_for(location: BundleLocation, site: Site) -> Site:
 
 
 def site_of(folder: Files, site: Site) -> Site:
-    """Do the same as `site_for` for an open bundle, and record nothing."""
+    """Return the same as `site_for` for an open bundle. Nothing is recorded."""
     if not site.has_several_senders:
         return site
     try:

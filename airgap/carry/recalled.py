@@ -1,4 +1,4 @@
-"""Recalled bundles: the refusal, and what of them is still loaded, by the receipts of the loading site."""
+"""Refuses recalled bundles, and finds what is still loaded of them, by the receipts of the loading site."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from airgap.trust.recall import Recall
 from airgap.trust.root import TrustRoot
 
 _SHOWN = 8
-"""Names in one message; the others are counted."""
+"""The most names in one message; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ FindLoaded = Callable[[str], Sequence[LoadedName]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecalledHere:
-    """The names at one target that a recalled bundle set, and that no later load has replaced."""
+    """The names at one target that a recalled bundle set and no later load has replaced or removed."""
 
     recall: Recall
     title: str
@@ -52,13 +52,13 @@ class RecalledHere:
 def check_recalled(
     statement: Statement, statement_sha256: str, root: TrustRoot, find_loaded: FindLoaded
 ) -> None:
-    """Raise `RecalledError` if `root` recalls the statement, whatever else holds for it.
+    """Raise `RecalledError` if `root` recalls the statement.
 
     Args:
         statement: The signed statement.
         statement_sha256: The SHA-256 of its bytes in hex.
         root: The newest trust root.
-        find_loaded: Asked for what is loaded at this site, for the message.
+        find_loaded: Returns what is loaded of it at this site, for the hint.
     """
     recall = root.recall_of(statement_sha256)
     if recall is None:
@@ -88,8 +88,12 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def own_receipts(site: Site, *, strict: bool = False) -> list[Receipt]:
-    """Return the receipts of loads here that count, the oldest first. What does not count is left out here
-    (`airgap audit report` names it), or raises its `AirgapError` if `strict`.
+    """Return the receipts of loads here whose signatures are good, the oldest first.
+
+    Args:
+        site: The site.
+        strict: Whether a receipt that cannot be read or proved raises its `AirgapError`. Otherwise it is left
+            out, and `airgap audit report` names it.
     """
     roots, own = site.root_versions(), (site.name, site.key.public_key)
     found = []
@@ -109,7 +113,8 @@ def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:
 
 
 def loaded_names(receipts: Iterable[Receipt], statement_sha256: str) -> list[LoadedName]:
-    """Return the names that a bundle set at the targets of one site, and what has replaced them.
+    """Return the names that a bundle set at the targets of one site, and what has replaced them. Names that a
+    later load removed are left out.
 
     Args:
         receipts: The receipts of that site, the oldest first.
@@ -118,10 +123,12 @@ def loaded_names(receipts: Iterable[Receipt], statement_sha256: str) -> list[Loa
     names: dict[tuple[str, str], str | None] = {}
     for receipt in receipts:
         own = receipt.statement_sha256 == statement_sha256
+        for name in receipt.pruned:
+            names.pop((receipt.target, name.reference), None)
         for image in receipt.images:
             key = receipt.target, image.reference
             if _has_name(image) and (own or key in names):
-                names[key] = None if own else _title(receipt)
+                names[key] = None if own else receipt.title
     return [
         LoadedName(target=target, reference=reference, replaced_by=later or "")
         for (target, reference), later in names.items()
@@ -133,9 +140,9 @@ def _has_name(image: ReceiptImage) -> bool:
 
 
 def recalled_here(site: Site) -> tuple[RecalledHere, ...]:
-    """Return what recalled bundles still have at the targets of this site; nothing without recalls.
+    """Return the names that recalled bundles still have at the targets of this site.
 
-    A sender recalls only bundles that were accepted from it.
+    A sender can recall only bundles that were accepted from it.
     """
     senders = [sender for sender in site.each_sender() if sender.roots()]
     recalled: list[Recall] = []
@@ -149,29 +156,24 @@ def recalled_here(site: Site) -> tuple[RecalledHere, ...]:
 
 
 def still_loaded(receipts: Sequence[Receipt], recalled: Iterable[Recall]) -> Iterator[RecalledHere]:
-    """Yield the names of recalled bundles that no later load replaced, by bundle and target.
+    """Yield the names of recalled bundles that no later load has replaced or removed, by bundle and target.
 
     Args:
         receipts: The receipts of one site, the oldest first.
         recalled: The recalls of the newest trust root.
     """
-    newest = {
-        (receipt.target, image.reference): receipt
-        for receipt in receipts
-        for image in receipt.images
-        if _has_name(image)
-    }
+    newest: dict[tuple[str, str], Receipt] = {}
+    for receipt in receipts:
+        for name in receipt.pruned:
+            newest.pop((receipt.target, name.reference), None)
+        newest |= {(receipt.target, image.reference): receipt for image in receipt.images if _has_name(image)}
     there: dict[tuple[str, str], list[str]] = {}
     for (target, reference), receipt in newest.items():
         there.setdefault((receipt.statement_sha256, target), []).append(reference)
-    titles = {receipt.statement_sha256: _title(receipt) for receipt in receipts}
+    titles = {receipt.statement_sha256: receipt.title for receipt in receipts}
     recalls = {recall.statement_sha256: recall for recall in recalled}
     for (sha256, target), references in there.items():
         if sha256 in recalls:
             yield RecalledHere(
                 recall=recalls[sha256], title=titles[sha256], target=target, references=tuple(references)
             )
-
-
-def _title(receipt: Receipt) -> str:
-    return f"{receipt.bundle_stream}-{receipt.serial:04d}"

@@ -29,7 +29,7 @@ def _needed_always(_: Statement) -> bool:
 
 
 def _loaded_none(_: str) -> Sequence[LoadedName]:
-    """Know nothing that is loaded: for a reader without memory."""
+    """Return nothing: a reader without memory does not know what was loaded."""
     return ()
 
 
@@ -68,7 +68,7 @@ class Receiver:
     find_loaded: FindLoaded = _loaded_none
     """Returns what this site loaded of a statement; asked only for a recalled one."""
     recalled_too: bool = False
-    """Take a recalled bundle: to compare it with another one, never to pass it on."""
+    """Whether a recalled bundle is accepted: only to compare it with another one, never to pass it on."""
     keep: Callable[[SignedRoot], None] = _keep_none
     """Called with each trust root that follows from the installed one, as soon as it is verified."""
 

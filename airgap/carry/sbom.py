@@ -31,7 +31,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.files_artifact import CarriedFile
 
 _NAMESPACE = uuid.UUID("5d5f3b0e-6f1c-5a53-8d0b-3a5c1f0a9e11")
-"""Of the serial numbers: random, and never changed."""
+"""The namespace of the serial numbers: random, and never changed."""
 _ALGORITHMS = {"sha256": HashAlgorithm.SHA_256, "sha512": HashAlgorithm.SHA_512}
 
 
@@ -41,7 +41,7 @@ def sbom_of(statement: Statement, sha256: str, attached: Mapping[str, Sequence[A
     Args:
         statement: The bundle's statement.
         sha256: The statement's SHA-256, in hex.
-        attached: The SBOMs that images bring, by the image's offline name; they are referred to by their
+        attached: The SBOMs that come with images, by the image's offline name; they are referred to by their
             paths in the bundle.
     """
     root = Component(

@@ -212,7 +212,7 @@ def read_statement(folder: Files, envelope: Envelope) -> tuple[Statement, str]:
 
 
 def check(folder: Files, receiver: Receiver) -> CheckedBundle:
-    """Do steps 1 to 6, 8 and 9. A recalled bundle is refused here too: nobody passes it on."""
+    """Do steps 1 to 6, 8 and 9. A recalled bundle is refused here too, so that it is not passed on."""
     authenticated = authenticate(folder, receiver)
     if not receiver.recalled_too:
         statement, sha256 = authenticated.statement, authenticated.sha256

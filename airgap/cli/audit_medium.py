@@ -25,14 +25,14 @@ MediumName = Annotated[
 @register(app, "lost")
 def mark_lost(
     medium: MediumName,
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="What happened; it is in the ledger.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="What happened; the ledger keeps it.")],
     *,
     output: TableOutput,
 ) -> None:
     """Mark a medium as lost, and show which bundles were on it.
 
     Reports name the medium from then on, and commands that write to it or read from it warn. Nothing is
-    refused: a medium that is at hand is not lost, and every byte on it is verified in any case.
+    refused: a medium that you hold is not lost, and every byte on it is verified in any case.
 
     Example: airgap audit medium lost 4C530001 --reason 'left in a taxi'
     """
@@ -55,7 +55,7 @@ def mark_lost(
 def mark_found(medium: MediumName, *, output: Output) -> None:
     """Mark a lost medium as found.
 
-    Check what is on it with `airgap verify --media` before it is used: it was out of sight.
+    Before you use it, check its content with `airgap verify --media`: others may have had it.
 
     Example: airgap audit medium found 4C530001
     """

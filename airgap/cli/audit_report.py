@@ -40,7 +40,7 @@ def export_ledger(
     from airgap.bundle.files import write_file
     from airgap.review.export import BOM, Remarks, write_csv
     from airgap.review.media import lost_media
-    from airgap.review.recalls import newest_recalls
+    from airgap.review.recalls import recalls_by_sender
     from airgap.review.records import Kept
     from airgap.review.signers import owners_of
     from airgap.site import Site, default_home
@@ -49,7 +49,7 @@ def export_ledger(
     kept = Kept.of(site)
     ledger_entries = entries(site.ledger_path)
     remarks = Remarks(
-        recalled={sha256: recall.reason for sha256, recall in newest_recalls(kept.roots).items()},
+        recalled={key: recall.reason for key, recall in recalls_by_sender(kept).items()},
         lost={lost.name: lost.reason for lost in lost_media(ledger_entries)},
     )
     value: dict[str, Any] = {"entries": [entry_value(e) for e in ledger_entries] if output.json else []}

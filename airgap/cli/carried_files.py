@@ -1,4 +1,4 @@
-"""Output about the files that a bundle carries beside images."""
+"""Shows the files that a bundle carries besides images."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any

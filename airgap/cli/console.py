@@ -231,7 +231,7 @@ def requires_value(statement: "Statement") -> dict[str, int]:
 
 
 def of_sender(sender: str) -> str:
-    """Return which sender a bundle is of, if the site has several."""
+    """Return the words that name the sender of a bundle; empty if the site has only one."""
     return f" of {sender}" if sender else ""
 
 

@@ -1,4 +1,4 @@
-"""Shows the single errors of an error that stands for several."""
+"""Shows the errors that one error stands for."""
 
 from typing import Any
 

@@ -3,8 +3,8 @@
 The signatures are checked. The files are not read: `airgap verify` reads them. Without a trust root of its
 sender, the bundle's own words are shown, for which nobody vouches, and the exit code is 13.
 
-`--sbom` writes what it contains as CycloneDX, with the SBOMs that images bring by reference to their paths in
-the bundle. Only manifests are read for it. It needs the library: pip install 'airgap[sbom]'.
+`--sbom` writes what the bundle contains as CycloneDX. SBOMs that come with images are referred to by their
+paths in the bundle. Only manifests are read for this. It needs a library: pip install 'airgap[sbom]'.
 
 Examples:
   airgap inspect /media/stick/edge-stack-0007

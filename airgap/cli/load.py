@@ -8,12 +8,12 @@ bundle together; on a terminal, airgap asks for missing ones.
 If a delta's base is not at the target, name the older bundles with it, in any order: those that were accepted
 here before give their content, and the names come from the newest. `--back` loads one of them with its names.
 
-Files that the bundle carries beside images go into a registry or a layout as artifacts; `--files-to` writes
+Files that the bundle carries besides images go into a registry or a layout as artifacts; `--files-to` writes
 them into a folder, and never over a different file without `--on-conflict replace`.
 
 With `--prune`, names that earlier bundles of the stream brought to this target and that this bundle does not
 list are removed there, after all images were loaded. Names that were there before, that have moved since, or
-that another stream or a container uses are left.
+that another stream or a container uses are left unchanged.
 
 Example: airgap load /media/stick/edge-stack-0007 --to docker --files-to /srv/edge
 """

@@ -26,7 +26,7 @@ FilesTo = Annotated[
     typer.Option(
         "--files-to",
         metavar="DIR",
-        help="The folder for the bundle's files; without --to, for them alone.",
+        help="The folder for the bundle's files. Without --to, only these are loaded.",
     ),
 ]
 AllowUrls = Annotated[
@@ -59,7 +59,7 @@ Reason = Annotated[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadChoices:
-    """What a person chooses for a load."""
+    """The options of `load`, as they were typed."""
 
     files_to: FilesTo = None
     on_conflict: OnConflict = None
@@ -70,7 +70,7 @@ class LoadChoices:
     reason: Reason = None
 
     def check(self) -> None:
-        """Raise `UsageError` for values that do not exist, or that do not go together."""
+        """Raise `UsageError` for unknown values, and for options that exclude each other."""
         if self.on_conflict not in (None, "replace", "refuse"):
             raise UsageError("unknown --on-conflict", want="replace or refuse", got=self.on_conflict)
         if self.back != (self.reason is not None):
@@ -80,9 +80,7 @@ class LoadChoices:
             )
 
     def options(self) -> "LoadOptions":
-        """Return the choices, as the load takes them. Raises `UsageError` for a renaming or a reason that is
-        not one.
-        """
+        """Return the parsed options. Raises `UsageError` for an invalid renaming or reason."""
         from airgap.cli.endpoints import files_folder
         from airgap.offline.load_options import LoadOptions
         from airgap.offline.loader import ConflictRule

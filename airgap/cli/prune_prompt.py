@@ -1,4 +1,4 @@
-"""The options of `load` about pruning: what is removed is shown first, and confirmed."""
+"""The options of `load --prune`: what a load will remove is shown first, and confirmed."""
 
 import sys
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Prune = Annotated[
     typer.Option(
         "--prune",
         help="After the load, remove at the target what earlier bundles of the stream brought there and this "
-        "one does not list. It is shown first, and asked.",
+        "one does not list. airgap shows it first, and asks.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Remove what --prune shows without asking.")]
@@ -44,7 +44,7 @@ class PruneChoice:
             raise UsageError("--prune is not for an archive", subject=target.name, want=want)
 
     def confirm(self) -> "Confirm | None":
-        """Return what shows and confirms a pruning; None without --prune."""
+        """Return the function that shows what is removed and asks for confirmation; None without --prune."""
         return self._ask if self.prune else None
 
     def _ask(self, pruning: "Pruning") -> None:

@@ -1,4 +1,4 @@
-"""The reason that a person gives for a decision, as several commands take it."""
+"""Checks the reason that a person gives for a decision."""
 
 from airgap.errors import UsageError
 from airgap.limits import MAX_REASON_CHARACTERS
@@ -10,8 +10,10 @@ def checked_reason(text: str) -> str:
     Raises:
         UsageError: It is blank or too long, or has control characters.
     """
+    from airgap.trust.recall import is_reason
+
     reason = text.strip()
-    if not reason or len(reason) > MAX_REASON_CHARACTERS or not reason.isprintable():
+    if not is_reason(reason):
         want = f"1 to {MAX_REASON_CHARACTERS} printable characters"
         raise UsageError("not a reason", subject="--reason", want=want, got=repr(text[:80]))
     return reason

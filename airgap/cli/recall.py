@@ -1,11 +1,12 @@
-"""Recall a bundle: no site uses it any more, not even one that has accepted it.
+"""Recall a bundle: it must no longer be used at any site, not even at one that has accepted it.
 
-The recall is part of the next trust root, is signed like any change of it, and cannot be taken back. A site
+The recall is part of the next trust root, is signed like any other change, and cannot be taken back. A site
 that has this root does not verify, load, serve or copy the bundle, nor take content from it for another one.
 What is already loaded stays: each site shows it until another bundle has replaced it.
 
-The reason travels to every site and is shown there: write nothing that they may not read. A version of airgap
-that does not know recalls refuses a trust root with one, and all bundles after it: update those sites first.
+The reason travels to every site and is shown there: do not write anything that they must not read. A version
+of airgap that does not know recalls refuses a trust root with one, and all bundles after it: update those
+sites first.
 
 Example: airgap recall stack-0007 --reason 'CHG-91: the api image leaks a key'
 """
@@ -20,8 +21,8 @@ from airgap.cli.options import Output
 from airgap.cli.trust_change import Proposing, changed_lines, changed_value
 
 if TYPE_CHECKING:
-    from airgap.admin.recall import RecallDone, RecalledBundle
-    from airgap.review.recalls import Spread
+    from airgap.admin.recall import RecalledBundle, RecallResult
+    from airgap.review.recalls import RecallImpact
     from airgap.site_check import CheckedSite
 
 NAME = "recall"
@@ -36,7 +37,7 @@ def run(
             help="The path of the bundle, or the name of one that was sealed here.",
         ),
     ],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; every site shows it.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason; every site shows it.")],
     epoch: Annotated[
         int | None,
         typer.Option(
@@ -60,11 +61,11 @@ def run(
     _show(checked, found, done, output)
 
 
-def _show(checked: "CheckedSite", found: "RecalledBundle", done: "RecallDone", output: Output) -> None:
-    from airgap.review.recalls import spread_of
+def _show(checked: "CheckedSite", found: "RecalledBundle", done: "RecallResult", output: Output) -> None:
+    from airgap.review.recalls import find_impact
     from airgap.review.records import Kept
 
-    spread = spread_of(Kept.of(checked.site), found.statement, found.sha256)
+    impact = find_impact(Kept.of(checked.site), found.statement, found.sha256)
     signed = checked.site.root()
     path = checked.site.home / "trust" / f"{signed.root.version}.root.json"
     if done.changed is not None:
@@ -79,11 +80,11 @@ def _show(checked: "CheckedSite", found: "RecalledBundle", done: "RecallDone", o
         "reason": done.recall.reason,
         "fresh": done.changed is not None,
         "sealed_here": found.sealed_here,
-        "confirmed_by": list(spread.confirmed_by),
-        "still_at": {site: sorted(targets) for site, targets in spread.still_at.items()},
-        "replaced_by": spread.replaced_by,
+        "confirmed_by": list(impact.confirmed_by),
+        "still_at": {site: sorted(targets) for site, targets in impact.still_at.items()},
+        "replaced_by": impact.replaced_by,
     }
-    console.show_result(value, [*lines, *_spread_lines(found, spread)], output)
+    console.show_result(value, [*lines, *_impact_lines(found, impact)], output)
 
 
 def _unchanged_value(version: int, path: Path, fingerprint: str) -> dict[str, Any]:
@@ -92,14 +93,14 @@ def _unchanged_value(version: int, path: Path, fingerprint: str) -> dict[str, An
     return {**head, **{name: [] for name in names}, "warning": None}
 
 
-def _spread_lines(found: "RecalledBundle", spread: "Spread") -> list[str]:
+def _impact_lines(found: "RecalledBundle", impact: "RecallImpact") -> list[str]:
     """Return lines about who has the bundle, and what replaces it."""
     title, stream = found.statement.title, found.statement.stream
     lines = [] if found.sealed_here else [f"{title} was not sealed here; it is recalled all the same"]
-    lines.append(f"confirmed by: {', '.join(spread.confirmed_by) or 'no site'}")
+    lines.append(f"confirmed by: {', '.join(impact.confirmed_by) or 'no site'}")
     lines += [
-        f"still at {site}: {', '.join(sorted(targets))}" for site, targets in sorted(spread.still_at.items())
+        f"still at {site}: {', '.join(sorted(targets))}" for site, targets in sorted(impact.still_at.items())
     ]
-    if spread.replaced_by:
-        return [*lines, f"replaced by: {spread.replaced_by}, for the sites that load it"]
+    if impact.replaced_by:
+        return [*lines, f"replaced by: {impact.replaced_by}, for the sites that load it"]
     return [*lines, f"no later bundle of {stream} was sealed here: `airgap pack` makes one"]

@@ -148,7 +148,7 @@ def _value(receipt: "Receipt") -> dict[str, Any]:
 
     return {
         "site": receipt.site,
-        "bundle": f"{receipt.bundle_stream}-{receipt.serial:04d}",
+        "bundle": receipt.title,
         "statement_sha256": receipt.statement_sha256,
         "time": format_time(receipt.time),
         "result": receipt.result,

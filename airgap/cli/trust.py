@@ -28,7 +28,7 @@ def show_root(
     *,
     output: TableOutput,
 ) -> None:
-    """Show the installed trust root: that of this side or of the first sender, or that of another sender.
+    """Show the installed trust root of the first sender, which may be this side, or of another one.
 
     Example: airgap trust show
     """

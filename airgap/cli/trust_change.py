@@ -322,17 +322,17 @@ def _agree(proposal: "Proposal", *, yes: bool) -> None:
 
 
 def _recall_alarms(proposal: "Proposal") -> list[str]:
-    """Return where the words of a proposed recall do not agree with a bundle that is known here."""
+    """Return an alarm for each proposed recall that names a bundle wrongly, as far as it is known here."""
     from dataclasses import replace
 
-    from airgap.review.recalls import contradictions
+    from airgap.review.recalls import find_contradictions
     from airgap.review.records import Kept
     from airgap.site import Site, default_home
 
     if not proposal.new.recalled:
         return []
     kept = Kept.of(Site(default_home()))
-    return list(contradictions(replace(kept, roots={**kept.roots, proposal.new.version: proposal.new})))
+    return list(find_contradictions(replace(kept, roots={**kept.roots, proposal.new.version: proposal.new})))
 
 
 def _show(done: "Changed", file: Path, output: Output) -> None:

@@ -39,7 +39,7 @@ def install(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A name for the sending side; needed for a second one, and for its later trust roots.",
+            help="The name of the sender; needed for each after the first, and for its later trust roots.",
             autocompletion=complete.senders,
         ),
     ] = None,
@@ -50,8 +50,8 @@ def install(
     """Trust a sending side, after comparing the fingerprint of its trust root.
 
     The root that fits the fingerprint is found, whichever version it is, and the versions that follow it are
-    installed too. A site may take bundles of several sending sides: each further one gets a name with
-    --sender, and may only set the --names that it is given.
+    installed too. A site may accept bundles from several senders: each one after the first gets a name with
+    --sender, and may set only the names that --names allows.
 
     Example: airgap trust install /media/stick/edge-stack-0007 --site plant-7
     """
@@ -78,14 +78,14 @@ def _recalled(home: Path) -> list[dict[str, Any]]:
 def _choice(home: Path, sender: str | None, names: list[str] | None) -> "SenderChoice":
     """Return the sender that is meant, with the rules about its names."""
     from airgap.admin.install_root import SenderChoice
-    from airgap.admin.senders import to_install
+    from airgap.admin.senders import sender_to_install
     from airgap.durable import exists
     from airgap.sender_state import SENDER_FILE
     from airgap.site import Site
 
     needed = False
     if sender is not None and exists(home / "site.json"):
-        chosen = to_install(Site(home), sender)
+        chosen = sender_to_install(Site(home), sender)
         needed = bool(chosen.sender) and not exists(chosen.folder / SENDER_FILE)
     return SenderChoice(sender, trust_senders.asked_rule(names, sender, needed=needed))
 
@@ -118,11 +118,11 @@ def _install(
 
 def _state(home: Path, choice: "SenderChoice") -> "Site | None":
     """Return this site with the state of the chosen sender; None if there is no site yet."""
-    from airgap.admin.senders import to_install
+    from airgap.admin.senders import sender_to_install
     from airgap.durable import exists
     from airgap.site import Site
 
-    return to_install(Site(home), choice.name) if exists(home / "site.json") else None
+    return sender_to_install(Site(home), choice.name) if exists(home / "site.json") else None
 
 
 def _show(

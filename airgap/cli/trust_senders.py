@@ -1,4 +1,4 @@
-"""The commands of `airgap trust` about the senders whose bundles this site takes."""
+"""The commands of `airgap trust` about the senders whose bundles this site accepts."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,14 +26,14 @@ Names = Annotated[
     typer.Option(
         "--names",
         metavar="PATTERN",
-        help="Names that the sender may set: registry.vendor/* or, for all, *; may be repeated.",
+        help="Names that the sender may set, as in registry.vendor/*; * is all names. May be repeated.",
     ),
 ]
 
 
 @register(app, "list")
 def list_senders(*, output: TableOutput) -> None:
-    """List the senders whose bundles this site takes.
+    """List the senders whose bundles this site accepts.
 
     The table shows the newest bundle of each stream that was accepted, and the names that the sender may set.
 
@@ -89,7 +89,7 @@ def allow_names(
     sender: Sender,
     names: Names = None,
     none: Annotated[
-        bool, typer.Option("--none", help="Remove the rule, so that it allows no name any more.")
+        bool, typer.Option("--none", help="Remove the rule, so that it no longer allows any name.")
     ] = False,
     target: Annotated[
         str | None,
@@ -101,7 +101,7 @@ def allow_names(
     """Set which names a sender's images may have.
 
     A name is allowed if a rule for its target or a rule for all targets has a pattern for it. This replaces
-    the patterns of one rule. * matches any characters, also / and :. The names are those after --map. The
+    the patterns of one rule. * matches any characters, even / and :. The names are those after --map. The
     target serve stands for what `airgap serve` offers. Until the first rule, the first sender may set every
     name.
 
@@ -140,7 +140,7 @@ def remove(sender: Sender, *, output: Output) -> None:
     """Remove a sender: its bundles are refused from now on.
 
     Its trust roots and envelopes are deleted. The ledger keeps what was accepted from it: if the sender is
-    installed again, older bundles stay refused. Images at targets stay.
+    installed again, older bundles stay refused. Images stay at the targets.
 
     Example: airgap trust remove-sender vendor
     """
@@ -153,8 +153,15 @@ def remove(sender: Sender, *, output: Output) -> None:
 
 
 def asked_rule(names: list[str] | None, sender: str | None, *, needed: bool) -> "NameRule | None":
-    """Return the rule for `airgap trust install`; None if the rules stay as they are. A person is asked for
-    what is `needed`. Raises `UsageError` for a text that is not a pattern, and without a sender.
+    """Return the rule for `airgap trust install`; None to leave the rules as they are.
+
+    Args:
+        names: The patterns that were given.
+        sender: The name of the sender.
+        needed: Whether to ask for the patterns on a terminal if none were given.
+
+    Raises:
+        UsageError: A text is not a pattern, or patterns were given without a sender.
     """
     import sys
 

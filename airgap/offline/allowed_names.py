@@ -25,7 +25,7 @@ class AllowedNames:
     rules: NameRules | None
 
     def check(self, images: Sequence[VerifiedImage], target: str) -> None:
-        """Raise `PolicyError` unless the sender may set all names, which `--map` has changed already."""
+        """Raise `PolicyError` unless the sender may set the names of all images, after `--map`."""
         if self.rules is None:
             return
         refused = self.rules.refused((image.name for image in images), target)
@@ -51,7 +51,7 @@ class AllowedNames:
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """The sender that set a name last, and the name as its image had it."""
+    """The sender that set a name last, and the name as that sender spelled it."""
 
     sender: str
     name: ImageReference
@@ -68,7 +68,7 @@ def _taken_error(sender: str, owner: _Owner, subject: str) -> PolicyError:
 
 
 def _owners(site: Site, target: Target) -> dict[Hashable, _Owner]:
-    """Return who set each name at the target, by the ledger. Two names may be one at a registry."""
+    """Return who set each name at the target last, by the ledger. Two names may be one at a registry."""
     first = site.from_sender("").sender_name
     owners: dict[Hashable, _Owner] = {}
     for entry in entries(site.ledger_path, event="load"):

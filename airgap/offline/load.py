@@ -36,8 +36,8 @@ from airgap.offline.image_tar import ImageTar
 from airgap.offline.load_content import ContentLoader
 from airgap.offline.load_engine import EngineLoader
 from airgap.offline.load_folder import FolderLoader
-from airgap.offline.load_older import explained, nameless
-from airgap.offline.load_together import load_together, withhold
+from airgap.offline.load_older import explain_missing_names, nameless
+from airgap.offline.load_together import load_together, withhold, withhold_files
 from airgap.offline.loader import (
     FAILED,
     LOADED,
@@ -62,12 +62,8 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     `PolicyError` if a name refers to another image at the target and `on_conflict` is `refuse`, `UsageError`
     if two images would have the same name, and the target's own error if it is unreachable.
     """
-    if loading.all_or_nothing and isinstance(target, FolderTarget):
-        raise UsageError(
-            "--all-or-nothing is not possible at this target", subject=target.name,
-            got="a folder, whose reader imports each archive as soon as it is there",
-            hint="load into an engine, a registry, an OCI directory or one archive; nothing was changed",
-        )  # fmt: skip
+    if loading.all_or_nothing and isinstance(target, FolderTarget | FilesTarget):
+        raise _cannot_load_together(target)
     images = renamed(loading.bundle.images, loading.renamings, loading.progress.note)
     if loading.only_for:
         needed = frozenset(blob.digest for newer in loading.only_for for blob in newer.requires)
@@ -79,11 +75,12 @@ def load(target: Target, loading: Loading) -> list[LoadedImage]:
     if isinstance(target, FileTarget):
         return _load_file(target, loading, images)
     results = _load_with(_loader(target, loading), target, loading, images)
-    return explained(results, loading.only_for[0]) if loading.only_for else results
+    return explain_missing_names(results, loading.only_for[0]) if loading.only_for else results
 
 
 def load_with_files(target: Target, folder: FilesTarget | None, loading: Loading) -> list[LoadedImage]:
-    """Load every image as `load` does, and write the bundle's files into `folder` too, if there is one.
+    """Load every image as `load` does, and then write the bundle's files into `folder`, if there is one. With
+    `all_or_nothing`, the files are written only if no image failed.
 
     Raises what `load` raises, and `PolicyError` before anything changes if a different file is in the folder
     and `files_conflict` is `refuse`.
@@ -98,8 +95,21 @@ def load_with_files(target: Target, folder: FilesTarget | None, loading: Loading
     for image in loading.bundle.images:
         FilesLoader(folder, loading).look(image)
     results = load(target, loading)
-    placed = load(folder, replace(loading, before_names_move=lambda: None))
+    if loading.all_or_nothing and any(result.verdict == FAILED for result in results):
+        withhold_files(results)
+        return results
+    placed = load(folder, replace(loading, before_names_move=lambda: None, all_or_nothing=False))
     return with_files(results, placed, folder.name)
+
+
+def _cannot_load_together(target: FolderTarget | FilesTarget) -> UsageError:
+    writing = "whose files are written one after the other"
+    if isinstance(target, FolderTarget):
+        writing = "whose reader imports each archive as soon as it is there"
+    return UsageError(
+        "--all-or-nothing is not possible at this target", subject=target.name, got=f"a folder, {writing}",
+        hint="load into an engine, a registry, an OCI directory or one archive; nothing was changed",
+    )  # fmt: skip
 
 
 def _loader(target: ContentTarget | EngineTarget | FolderTarget | FilesTarget, loading: Loading) -> Loader:

@@ -33,7 +33,7 @@ from airgap.offline.holdings import Holdings
 from airgap.offline.load import load_with_files
 from airgap.offline.load_options import DEFAULTS, LoadOptions
 from airgap.offline.loader import FAILED, PLACED, ConflictRule, LoadedImage, Loading
-from airgap.offline.missing_base import explained
+from airgap.offline.missing_base import explain_missing_base
 from airgap.offline.prune import Pruning, plan_pruning
 from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
@@ -51,7 +51,7 @@ class LoadReport:
     copies: tuple[ReceiptCopy, ...] = ()
     """The copies of the receipt that were to be made."""
     pruning: Pruning | None = None
-    """What was removed at the target; nothing if None."""
+    """What was removed at the target, and what was left; None if that was not asked for."""
 
     @property
     def failed(self) -> list[LoadedImage]:
@@ -115,7 +115,7 @@ def load_bundle(
             only_for=() if options.back is not None else _only_for(bundle, site),
             check_names=name_check(site, target),
         )  # fmt: skip
-        with explained(bundle.statement, site, target.name):
+        with explain_missing_base(bundle.statement, site, target.name):
             results = tuple(load_with_files(target, options.files_to, loading))
         _save(holdings, progress)
         give_reason(results, step_back := step_back_of(bundle, options.back), bundle.statement.stream)
@@ -142,16 +142,11 @@ def _opened(
         yield bundle.with_bases(opened_bases), attempt
 
 
-def _engine(target: Target) -> dict[str, object]:
-    engine = target.describe_engine()
-    return {"engine": engine} if engine else {}
-
-
 def _acceptance(
     bundle: VerifiedBundle, site: Site, target: Target, attempt: Attempt, back: str | None
 ) -> Callable[[], None]:
-    """Return what is kept before names move: the high-water mark, or that a person goes back; nothing for an
-    older bundle that is loaded for its content only.
+    """Return what is called before names move: it raises the high-water mark, or records a step back. For an
+    older bundle that is loaded for its content only, it checks once more that the bundle is not recalled.
     """
     if back is not None:
         return partial(record_step_back, bundle, site, target.name, back)
@@ -179,11 +174,6 @@ def _recorded(report: LoadReport, attempt: Attempt, copies: tuple[ReceiptCopy, .
     return replace(report, copies=copies)
 
 
-def _record_engine(target: Target, attempt: Attempt) -> None:
-    if engine := target.describe_engine():
-        attempt.add(engine=engine)
-
-
 def _keep_receipt(raw: bytes, bundle: VerifiedBundle, site: Site, attempt: Attempt) -> Path:
     kept = site.keep_receipt(f"{site.name}-{bundle.statement.title}-{attempt.seq}{RECEIPT_SUFFIX}", raw)
     attempt.add(receipt=str(kept), receipt_sha256=Digest.of(raw).hex)
@@ -191,7 +181,7 @@ def _keep_receipt(raw: bytes, bundle: VerifiedBundle, site: Site, attempt: Attem
 
 
 def _note_beginning(bundle: VerifiedBundle, target: Target, attempt: Attempt, progress: Progress) -> None:
-    """Note the engine, and what a person should know about the bundle's place in its stream."""
+    """Record the engine, and report missed bundles and a fork of the stream."""
     if engine := target.describe_engine():
         attempt.add(engine=engine)
     if bundle.missed:

@@ -37,7 +37,7 @@ class ContentLoader:
     """Held while names are given: lists of names and referrers are read, changed and written back."""
     stopped: threading.Event = field(default_factory=threading.Event)
     earlier: dict[ImageReference, tuple[Descriptor, bytes]] = field(default_factory=dict)
-    """The images that had the names before, to give them back."""
+    """The manifests that the names referred to before, to give the names back."""
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         before = self._before(image)

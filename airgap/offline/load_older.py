@@ -1,4 +1,4 @@
-"""Load an older bundle, which was accepted before, for its content only (FORMAT.md §7.1, rule 6)."""
+"""Loads an older bundle, which was accepted before, for its content only (FORMAT.md §7.1, rule 6)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ def nameless(images: Sequence[VerifiedImage]) -> tuple[VerifiedImage, ...]:
     return tuple(by_name.values())
 
 
-def explained(results: list[LoadedImage], newer: Statement) -> list[LoadedImage]:
+def explain_missing_names(results: list[LoadedImage], newer: Statement) -> list[LoadedImage]:
     """Return the results with the reason why the images have no tag."""
     for result in results:
         if result.verdict in PRESENT and result.reason in (None, NAMELESS):

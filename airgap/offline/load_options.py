@@ -1,4 +1,4 @@
-"""What a person chooses for a load."""
+"""The options of a load."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,11 +12,10 @@ from airgap.offline.rename import Renaming
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
-    """The choices for one load; the defaults are those of `airgap load`."""
+    """The parsed options of one load; the defaults are those of `airgap load`."""
 
     on_conflict: ConflictRule | None = None
-    """For names and files that differ at the target. Without it, names of images move and different files
-    stay."""
+    """What to do with names and files that differ at the target. If it is None, names move and files stay."""
     files_to: FilesTarget | None = None
     """A folder for the bundle's files, besides the target."""
     renamings: tuple[Renaming, ...] = ()
@@ -26,8 +25,8 @@ class LoadOptions:
     accept_jump: bool = False
     """Whether a serial far above the last one is accepted."""
     back: str | None = None
-    """The reason for a step back: then the bundle was accepted before, and may be older than the newest, or
-    expired."""
+    """The reason for a step back to a bundle that was accepted before, which may be older than the newest one
+    or expired; None for no step back."""
     prune: Confirm | None = None
     """Confirms which names are removed afterwards; without it, none are (see `plan_pruning`)."""
 

@@ -1,14 +1,14 @@
-"""Loads of which no name moves before every image is at the target (`load --all-or-nothing`).
+"""Loads in which no name moves before every image is at the target (`load --all-or-nothing`).
 
-Content comes first, of all images; then all names. If content of one image fails, no name moves. If a name
-fails, those that moved before are given back to the images that had them.
+The content of all images comes first, then all names. If the content of one image fails, no name moves. If a
+name is refused, those that have moved are given back to the images that had them.
 """
 
 from collections.abc import Sequence
 
 from airgap.errors import AirgapError, WithheldError
 from airgap.oci.digest import Advance
-from airgap.offline.loader import FAILED, LOADED, LoadedImage, TogetherLoader
+from airgap.offline.loader import FAILED, LOADED, SKIPPED, LoadedImage, TogetherLoader
 
 
 def load_together(loader: TogetherLoader, todo: Sequence[LoadedImage], advance: Advance) -> None:
@@ -52,6 +52,12 @@ def withhold(results: Sequence[LoadedImage]) -> None:
     for result in results:
         if result.verdict == LOADED:
             result.verdict, result.after = FAILED, result.before
-            result.error = WithheldError(
-                "not named, because another image failed", subject=result.image.name
-            )  # fmt: skip
+            result.error = WithheldError("not named, because another image failed", subject=result.image.name)
+
+
+def withhold_files(results: Sequence[LoadedImage]) -> None:
+    """Set the verdict of files that an engine skipped to failed: they are not written into a folder."""
+    for result in results:
+        if result.verdict == SKIPPED and result.image.record.files:
+            result.verdict, result.reason = FAILED, None
+            result.error = WithheldError("not written, because an image failed", subject=result.image.name)

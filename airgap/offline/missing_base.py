@@ -1,5 +1,5 @@
 """Explains to a site why it lacks the base of a delta: the receipts and bundles that the statement names
-(FORMAT.md §3.1), and what the site remembers of them. Only words are made here; nothing is decided.
+(FORMAT.md §3.1), and what the site remembers of them. Nothing is decided here: only the error is explained.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +21,7 @@ from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 
 _SHOWN = 3
-"""Bases or layers in one message."""
+"""The most bases or layers in one message."""
 _FULL = "ask the sender for a full bundle (airgap pack --full); nothing was changed"
 
 
@@ -34,7 +34,7 @@ def missing_layers(digests: Sequence[Digest], what: str, *, subject: object, hin
 
 
 @contextmanager
-def explained(statement: Statement, site: Site, target: str | None) -> Iterator[None]:
+def explain_missing_base(statement: Statement, site: Site, target: str | None) -> Iterator[None]:
     """Add to a `MissingBaseError` what the bundle builds on, and what can be done.
 
     Args:
@@ -98,7 +98,7 @@ def _recorded_target(site: Site, receipt_sha256: str) -> str | None:
 def _hint(
     error: MissingBaseError, statement: Statement, own: list[DeltaBase], site: Site, target: str | None
 ) -> str:
-    """Return what to do: which accepted bundles to give with it, what to load first, or to ask for all."""
+    """Return what to do: load it with accepted bundles, load another one first, or ask for a full one."""
     streams = dict.fromkeys([*(base.stream for base in own), statement.stream])
     memory = AcceptedBundles(site)
     missing = {Digest.parse(text) for text in error.missing}

@@ -1,4 +1,4 @@
-"""Write the files of a bundle into a folder."""
+"""Writes the files of a bundle into a folder."""
 
 import contextlib
 from collections.abc import Sequence
@@ -66,8 +66,8 @@ class FilesLoader:
         return wanted if all(state in _PRESENT for state in states) else None
 
     def refuse_same_names(self) -> None:
-        """Raise `AmbiguousError` for a chart and a file, or two charts, with the same name in the folder. One
-        whose name cannot be that of a file fails by itself (`look`).
+        """Raise `AmbiguousError` if a chart and a file, or two charts, would have one name in the folder. A
+        chart whose name cannot be that of a file fails alone (`look`).
         """
         contents: dict[tuple[str, Digest], None] = {}
         for image in self.loading.bundle.images:

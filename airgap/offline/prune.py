@@ -1,4 +1,4 @@
-"""Removes the names that earlier bundles of a stream brought to a target and a bundle does not list.
+"""Removes the names that earlier bundles of a stream brought to a target and the newest one does not list.
 
 Only this site's own receipts prove what airgap brought (FORMAT.md §10, `pruned`). A name is left as it is if
 
@@ -60,11 +60,13 @@ class Pruning:
 
     target: Target
     remove: tuple[BroughtName, ...] = ()
+    """The names to remove."""
     kept: list[KeptName] = field(default_factory=list)
     pruned: list[BroughtName] = field(default_factory=list)
+    """The names that were removed."""
 
     def keep(self, name: BroughtName, reason: str) -> None:
-        """Leave a name as it is."""
+        """Record that a name is left as it is."""
         self.kept.append(KeptName(name.reference, reason))
 
     def run(self, results: Sequence[LoadedImage], attempt: Attempt) -> tuple[PrunedName, ...]:
@@ -86,7 +88,7 @@ class Pruning:
         """Remove a name that still refers to what was loaded. Return why it was not removed, or None."""
         try:
             if (now := digest_now(self.target, name.reference)) != name.digest:
-                return _other(now)
+                return _describe_change(now)
             self.target.remove_name(name.reference, name.digest)
             now = digest_now(self.target, name.reference)
         except (EndpointError, MediaError) as error:
@@ -95,7 +97,7 @@ class Pruning:
 
 
 Confirm = Callable[[Pruning], None]
-"""Shows a person what a load removes. Raises `UsageError` or `KeyboardInterrupt` if that is not confirmed."""
+"""Shows a person what a load removes. Raises `UsageError` or `KeyboardInterrupt` if it is not confirmed."""
 
 
 def plan_pruning(
@@ -133,8 +135,8 @@ def choose_names(
 
     Args:
         target: The target; it is asked what the names refer to now.
-        stream: The stream.
-        listed: The names of the bundle at the target.
+        stream: The name of the bundle's stream.
+        listed: The names that the bundle's images have at the target.
         receipts: This site's receipts of loads into the target, in any order.
         signers: The keys that may sign the stream's bundles, now or earlier.
     """
@@ -158,16 +160,18 @@ def choose_names(
 
 
 def _is_unchanged(pruning: Pruning, name: BroughtName) -> bool:
-    """Return whether a name still refers to what was loaded. If not, and it is there, it is kept."""
+    """Return whether a name still refers to what was loaded. Record that it is kept if it refers to something
+    else.
+    """
     try:
         now = digest_now(pruning.target, name.reference)
     except (LoginError, UnavailableError):
         raise
-    except EndpointError as error:  # of this name only: some registries refuse what they no longer have
+    except EndpointError as error:  # about this name only: some registries refuse a name that is gone
         pruning.keep(name, str(error))
         return False
     if now not in (None, name.digest):
-        pruning.keep(name, _other(now))
+        pruning.keep(name, _describe_change(now))
     return now == name.digest
 
 
@@ -194,8 +198,14 @@ def _digest_in_archive(target: FolderTarget, reference: ImageReference) -> Diges
 
 
 def _brought(target: Target, receipts: Iterable[Receipt]) -> list[BroughtName]:
-    """Return what the names that the stream brought referred to after the last load, oldest receipt first. A
-    name that was in use before, by another image or in other hands, is not one of them.
+    """Return the names that the stream brought, each with what it referred to after its last load.
+
+    A name that referred to something else before is left out: the stream did not bring it, or somebody has
+    moved it.
+
+    Args:
+        target: The target.
+        receipts: The receipts of loads of the stream into the target, the oldest first.
     """
     brought: dict[Hashable, BroughtName] = {}
     for receipt in receipts:
@@ -209,7 +219,7 @@ def _brought(target: Target, receipts: Iterable[Receipt]) -> list[BroughtName]:
             earlier = brought.pop(place, None)
             if image.before is None or (earlier is not None and str(earlier.digest) == image.before):
                 digest = Digest.parse(image.target_digest)
-                brought[place] = BroughtName(reference, digest, _title(receipt))
+                brought[place] = BroughtName(reference, digest, receipt.title)
     return list(brought.values())
 
 
@@ -222,7 +232,7 @@ def _names_of_others(target: Target, receipts: Iterable[Receipt]) -> dict[Hashab
         place = receipt.epoch, receipt.serial
         newest[receipt.bundle_stream] = max(newest.get(receipt.bundle_stream, place), place)
     return {
-        target.kept_name(ImageReference.parse(image.reference)): _title(receipt)
+        target.kept_name(ImageReference.parse(image.reference)): receipt.title
         for receipt in receipts
         if (receipt.epoch, receipt.serial) == newest[receipt.bundle_stream] or receipt.step_back
         for image in receipt.images
@@ -230,12 +240,8 @@ def _names_of_others(target: Target, receipts: Iterable[Receipt]) -> dict[Hashab
     }
 
 
-def _title(receipt: Receipt) -> str:
-    return f"{receipt.bundle_stream}-{receipt.serial:04d}"
-
-
 def _is_at(receipt: Receipt, target: Target) -> bool:
-    """Return whether a receipt is of this target: of the same machine and address, if it is an engine."""
+    """Return whether a receipt is of a load into this target; an engine must have the same address too."""
     here, there = target.describe_engine(), receipt.target_engine
     return receipt.target == target.name and _machine(here) == _machine(there)
 
@@ -245,5 +251,5 @@ def _machine(engine: str) -> str:
     return engine.partition(" on ")[2] or engine.partition(", ")[2]
 
 
-def _other(digest: Digest | None) -> str:
+def _describe_change(digest: Digest | None) -> str:
     return "it is gone" if digest is None else f"it refers to another image now: {digest}"

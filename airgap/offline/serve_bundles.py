@@ -21,7 +21,7 @@ from airgap.carry.verify_recorded import (
 from airgap.errors import AirgapError, PolicyError
 from airgap.offline.allowed_names import SERVED, rules_for
 from airgap.offline.bundle_source import BundleSource
-from airgap.offline.missing_base import explained
+from airgap.offline.missing_base import explain_missing_base
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def served(places: Sequence[BundleLocation], operator: Operator) -> Iterator[lis
         newest = {id(bundles[-1]) for bundles in by_stream(given)}
         for bundle in (bundle for bundle in given if id(bundle) in newest):
             beside = [sources[id(other)] for other in given if other.site.sender == bundle.site.sender]
-            with explained(sources[id(bundle)].bundle.statement, bundle.site, None):
+            with explain_missing_base(sources[id(bundle)].bundle.statement, bundle.site, None):
                 sources[id(bundle)].build_on(beside)
             _check_names(bundle, sources[id(bundle)])
         _accept(given, sources)

@@ -30,12 +30,12 @@ _NOBODY: SignersByStatement = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What is known now about the bundles and media of earlier entries."""
+    """What became known about bundles and media after their entries were written."""
 
-    recalled: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """The reason of each recall, by the SHA-256 of the statement."""
+    recalled: Mapping[tuple[str, str], str] = field(default_factory=dict, hash=False)
+    """The reason for each recall, by the sender and the SHA-256 of the statement."""
     lost: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """The reason of each loss, by the name of the medium."""
+    """The reason for the mark of each lost medium, by its name."""
 
 
 _NO_REMARKS = Remarks()
@@ -114,7 +114,7 @@ def _remarks(entry: LedgerEntry, remarks: Remarks) -> dict[str, object]:
     media = entry.details.get("media")
     names = map(medium_name, media) if isinstance(media, list) else ()
     return {
-        "recalled": remarks.recalled.get(statement_of(entry), ""),
+        "recalled": remarks.recalled.get((entry.sender, statement_of(entry)), ""),
         "lost_media": "; ".join(f"{name}: {remarks.lost[name]}" for name in names if name in remarks.lost),
     }
 

@@ -13,7 +13,7 @@ from airgap.audit.report import LedgerEntry
 from airgap.audit.search import entries_with
 from airgap.bundle.statement import Statement
 from airgap.review.export import stated_pairs, statement_of, texts
-from airgap.review.recalls import newest_recalls
+from airgap.review.recalls import recalls_by_sender
 from airgap.review.receipts import against_bundle
 from airgap.review.records import Kept, KeptReceipt, Sealed
 from airgap.review.signers import owners_of
@@ -40,7 +40,7 @@ class Match:
     where: str
     """The target, host or folder; empty if the ledger does not name one."""
     recalled: bool = False
-    """Whether the newest trust root here recalls the bundle."""
+    """Whether the newest trust root of its sender recalls the bundle."""
 
 
 def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
@@ -53,11 +53,11 @@ def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
     """
     sealed_here = {sealed.statement_sha256: sealed.statement for sealed in kept.sealed}
     signers = owners_of(kept)
-    recalls = newest_recalls(kept.roots)
+    recalls = recalls_by_sender(kept)
     found: list[Match] = []
 
-    def take(matches: Iterable[Match], sha256: str) -> None:
-        found.extend(replace(match, recalled=sha256 in recalls) for match in matches)
+    def take(matches: Iterable[Match], sender: str, sha256: str) -> None:
+        found.extend(replace(match, recalled=(sender, sha256) in recalls) for match in matches)
 
     named = {
         sha256
@@ -66,13 +66,15 @@ def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
     }
     for entry in entries_with(ledger, what, named):
         images = list(_in_entry(entry, site, what))
-        take(images or _about_entry(entry, site, sealed_here, signers, what), statement_of(entry))
+        take(
+            images or _about_entry(entry, site, sealed_here, signers, what), entry.sender, statement_of(entry)
+        )
     for sealed in kept.sealed:
-        take(_in_bundle(sealed, site, what), sealed.statement_sha256)
+        take(_in_bundle(sealed, site, what), "", sealed.statement_sha256)
     for receipt in kept.receipts:
         note = DISPUTED if _is_disputed(receipt, kept, site) else ""
         sha256 = receipt.receipt.statement_sha256
-        take(_in_receipt(receipt, site, what, note, sealed_here.get(sha256)), sha256)
+        take(_in_receipt(receipt, site, what, note, sealed_here.get(sha256)), receipt.sender, sha256)
     return sorted(found, key=lambda match: (match.time is not None and match.time.timestamp(), match.bundle))
 
 
@@ -112,7 +114,7 @@ def _in_entry(entry: LedgerEntry, site: str, what: str) -> Iterator[Match]:
 
 
 def _file_texts(image: Mapping[str, Any]) -> list[object]:
-    """Return the names and digests of the files that a record of an artifact lists."""
+    """Return the names and digests of the files in the record of an artifact."""
     files = image.get("files")
     records = [item for item in files if isinstance(item, dict)] if isinstance(files, list) else []
     return [item.get(key) for item in records for key in ("name", "digest")]

@@ -1,4 +1,4 @@
-"""What recalls mean for what was sealed, confirmed and loaded: for reports."""
+"""Finds, for reports, what recalls mean for the bundles that were sealed, confirmed and loaded."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,18 @@ from airgap.trust.root import TrustRoot
 def newest_recalls(roots: Mapping[int, TrustRoot]) -> Mapping[str, Recall]:
     """Return the recalls of the newest trust root, by the SHA-256 of the statement."""
     return {r.statement_sha256: r for r in roots[max(roots)].recalled} if roots else {}
+
+
+def recalls_by_sender(kept: Kept) -> dict[tuple[str, str], Recall]:
+    """Return the recalls of each sender's newest trust root, by the sender and the SHA-256 of the statement.
+    The first sender is empty. A sender cannot recall the bundles of another one.
+    """
+    senders = {"": kept.roots, **kept.sender_roots}
+    return {
+        (sender, sha256): recall
+        for sender, roots in senders.items()
+        for sha256, recall in newest_recalls(roots).items()
+    }
 
 
 def recall_of(
@@ -47,8 +59,8 @@ def not_replaced(
     Args:
         statement_sha256: The SHA-256 of the bundle's statement.
         receipts: Receipts of any sites.
-        confirming: Those that confirm all images of their bundles.
-        recalled: The statements that are recalled, which replace nothing.
+        confirming: Those of them that confirm all images of their bundles.
+        recalled: The SHA-256 of the statements that are recalled: they replace nothing.
     """
     by_receipt = {id(kept.receipt): kept for kept in receipts}
     streams = {
@@ -76,8 +88,8 @@ def _has_any(receipt: Receipt) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
-    """Who has a bundle, and what can replace it, as far as receipts and sealed bundles here say."""
+class RecallImpact:
+    """Who has a bundle, and what can replace it, by the receipts and sealed bundles kept here."""
 
     confirmed_by: tuple[str, ...]
     """The sites whose receipts say that all its images arrived."""
@@ -87,7 +99,7 @@ class Spread:
     """The title of the newest later bundle of the stream that was sealed here and is not recalled."""
 
 
-def spread_of(kept: Kept, statement: Statement, statement_sha256: str) -> Spread:
+def find_impact(kept: Kept, statement: Statement, statement_sha256: str) -> RecallImpact:
     """Return who has a bundle, and what can replace it.
 
     Args:
@@ -106,7 +118,7 @@ def spread_of(kept: Kept, statement: Statement, statement_sha256: str) -> Spread
         and (other.epoch, other.serial) > place
         and sealed.statement_sha256 not in recalled
     ]
-    return Spread(
+    return RecallImpact(
         confirmed_by=tuple(sorted(confirmed)),
         still_at=not_replaced(statement_sha256, kept.receipts, whole, recalled),
         replaced_by=max(later)[1] if later else None,
@@ -114,14 +126,14 @@ def spread_of(kept: Kept, statement: Statement, statement_sha256: str) -> Spread
 
 
 def _is_whole(receipt: Receipt, kept: Kept) -> bool:
-    """Return whether a receipt says that everything arrived, and agrees with the bundle if that is here."""
+    """Return whether a receipt says that all arrived, and agrees with the bundle if it was sealed here."""
     sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
     disputed = sealed is not None and any(against_bundle(receipt, sealed, kept.roots, None))
     return receipt.result == Outcome.OK and not disputed
 
 
-def not_replaced_alarm(title: str, recall: Recall, sites: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """Yield an alarm for each site that has confirmed a recalled bundle and none that replaces it."""
+def not_replaced_alarms(title: str, recall: Recall, sites: Mapping[str, Collection[str]]) -> Iterator[str]:
+    """Yield an alarm for each site that still has a recalled bundle, with its targets."""
     for site, targets in sorted(sites.items()):
         yield f"{title} is recalled: {recall.words}; {site} still has it at {', '.join(sorted(targets))}"
 
@@ -136,27 +148,29 @@ def own_alarms(kept: Kept, site: str) -> Iterator[str]:
         yield here.words
 
 
-def contradictions(kept: Kept) -> Iterator[str]:
-    """Yield an alarm for each recall whose words do not agree with a bundle that is known here: only the
-    SHA-256 decides, and people read the words.
+def find_contradictions(kept: Kept) -> Iterator[str]:
+    """Yield an alarm for each recall whose stream, epoch and serial are not those of the bundle that it is
+    about, if that bundle is known here: only the SHA-256 decides, but people read the name.
+
+    Only recalls and bundles of the first sender are compared: another one may use the same stream name.
     """
     places: dict[str, _Place] = {}
     for sealed in kept.sealed:
         statement = sealed.statement
         places[sealed.statement_sha256] = statement.stream, statement.epoch, statement.serial
-    for receipt in (answer.receipt for answer in kept.receipts):
+    for receipt in (answer.receipt for answer in kept.receipts if not answer.sender):
         place = receipt.bundle_stream, receipt.epoch, receipt.serial
         places.setdefault(receipt.statement_sha256, place)
     for recall in newest_recalls(kept.roots).values():
         said = recall.stream, recall.epoch, recall.serial
         known = places.get(recall.statement_sha256)
         if known is not None and known != said:
-            about = f"{_shown(known)}, statement {recall.statement_sha256}"
-            yield f"the recall of {_shown(said)} is about {about}"
+            about = f"{_describe(known)}, statement {recall.statement_sha256}"
+            yield f"the recall of {_describe(said)} is about {about}"
         for sha256, place in places.items():
             if known is None and place == said:
                 yield (
-                    f"the recall of {_shown(said)} is about statement {recall.statement_sha256}, and the "
+                    f"the recall of {_describe(said)} is about statement {recall.statement_sha256}, and the "
                     f"bundle of this name here has statement {sha256}: ask the sending side which is meant"
                 )
 
@@ -164,6 +178,6 @@ def contradictions(kept: Kept) -> Iterator[str]:
 _Place = tuple[str, int, int]
 
 
-def _shown(place: _Place) -> str:
+def _describe(place: _Place) -> str:
     stream, epoch, serial = place
     return f"{stream}-{serial:04d} of epoch {epoch}"

@@ -72,9 +72,8 @@ class KeptReceipt:
 
     @property
     def title(self) -> str:
-        """The title of its bundle, after the name of a sender that is not the first one."""
-        title = f"{self.receipt.bundle_stream}-{self.receipt.serial:04d}"
-        return f"{self.sender}/{title}" if self.sender else title
+        """The title of its bundle, with the name of its sender in front unless that is the first one."""
+        return f"{self.sender}/{self.receipt.title}" if self.sender else self.receipt.title
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +153,9 @@ class Kept:
 
 
 def _loaded_senders(site: Site) -> dict[str, str]:
-    """Return the senders of the loads here, by the SHA-256 of the receipt. A receipt does not name it."""
+    """Return the senders of the bundles that were loaded here, by the SHA-256 of the receipt, which does not
+    name the sender.
+    """
     if not exists(site.home / SENDERS):
         return {}
     with contextlib.suppress(AirgapError):  # a ledger that cannot be read is reported elsewhere

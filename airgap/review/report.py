@@ -46,16 +46,15 @@ class Report:
     since: datetime | None = None
     """The beginning of the period. It does not limit the entries about a bundle that has its own card."""
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
-    """All versions of the trust root that are installed here."""
+    """All versions of the first sender's trust root that are installed here."""
+    sender_roots: Mapping[str, Mapping[int, TrustRoot]] = field(default_factory=dict, hash=False)
+    """The same of the other senders, by name."""
     lost: tuple[LostMedium, ...] = ()
     """The media that are marked as lost."""
 
     def recall_of(self, load: KeptReceipt) -> Recall | None:
-        """Return the recall of the bundle that was loaded, if the newest trust root here has one."""
+        """Return the recall of the bundle that was loaded, if the newest trust root of its sender has one."""
         return recall_of(load, self.roots, self.sender_roots)
-
-    sender_roots: Mapping[str, Mapping[int, TrustRoot]] = field(default_factory=dict, hash=False)
-    """The same of the senders after the first one, by name."""
 
     def root_of(self, load: KeptReceipt) -> TrustRoot | None:
         """Return the trust root under which a bundle was verified here; None if it is not installed."""

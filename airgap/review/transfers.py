@@ -23,10 +23,10 @@ from airgap.audit.receipt import PRESENT, Receipt
 from airgap.audit.record import Outcome
 from airgap.bundle.statement import ImageKind
 from airgap.review.recalls import (
-    contradictions,
+    find_contradictions,
     newest_recalls,
     not_replaced,
-    not_replaced_alarm,
+    not_replaced_alarms,
     own_alarms,
 )
 from airgap.review.receipts import against_bundle, find_alarms
@@ -182,7 +182,7 @@ def review(
         )  # fmt: skip
     transfers = _with_recalls(transfers, kept)
     alarms += (line for transfer in transfers for line in _recall_alarms(transfer))
-    alarms += [*own_alarms(kept, site), *contradictions(kept)]
+    alarms += [*own_alarms(kept, site), *find_contradictions(kept)]
     loads = _by_sender(answer for answer in kept.receipts if answer.receipt.site == site)
     return Review(tuple(transfers), loads, tuple(dict.fromkeys(alarms)))
 
@@ -196,7 +196,7 @@ def _by_sender(loads: Iterable[KeptReceipt]) -> tuple[KeptReceipt, ...]:
 
 
 def _with_recalls(transfers: Sequence[Transfer], kept: Kept) -> list[Transfer]:
-    """Return the transfers; those of recalled bundles have the recall, and who still has the bundle."""
+    """Return the transfers; those of recalled bundles have the recall, and the sites that still have them."""
     recalls = newest_recalls(kept.roots)
     confirming = frozenset(a for transfer in transfers for a in transfer.receipts if transfer.confirms(a))
     return [
@@ -213,7 +213,7 @@ def _with_recalls(transfers: Sequence[Transfer], kept: Kept) -> list[Transfer]:
 def _recall_alarms(transfer: Transfer) -> Iterable[str]:
     if transfer.recall is None:
         return ()
-    return not_replaced_alarm(transfer.sealed.statement.title, transfer.recall, transfer.not_replaced)
+    return not_replaced_alarms(transfer.sealed.statement.title, transfer.recall, transfer.not_replaced)
 
 
 def _receipt_alarms(kept: Kept, site: str, now: datetime) -> Iterable[str]:
@@ -279,8 +279,8 @@ def _state(recipients: tuple[Recipient, ...], *, late: bool) -> TransferState:
 def _confirmed_at(
     sealed: Sealed, answers: tuple[KeptReceipt, ...], disputed: frozenset[KeptReceipt]
 ) -> set[str]:
-    """Return the sites that have everything. Images and files may have come in several loads, because they go
-    to different targets; the images in one of them.
+    """Return the sites that have everything. All images must have come in one load. Files may have come in
+    others, because they may go to another target.
     """
     agreed = [answer for answer in answers if answer not in disputed]
     files = {str(image.digest) for image in sealed.statement.images if image.kind is ImageKind.FILES}

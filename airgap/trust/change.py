@@ -160,11 +160,11 @@ def revoke_keys(name: str, after_serial: int, accepted: Iterable[str]) -> Change
 
 
 def recall_bundle(recall: Recall) -> Change:
-    """Add a recall: no site that has the new root uses the bundle any more. It cannot be taken back."""
+    """Add a recall: a site that has the new root refuses the bundle. It cannot be taken back."""
 
     def change(root: TrustRoot) -> TrustRoot:
         if root.recall_of(recall.statement_sha256) is not None:
-            raise UsageError("this bundle is recalled already", subject=recall.title)
+            raise UsageError("the bundle is recalled already", subject=recall.title)
         if len(root.recalled) >= MAX_RECALLS:
             raise UsageError(
                 "there are too many recalls in the trust root", subject=recall.title,

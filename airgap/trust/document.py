@@ -151,6 +151,11 @@ class TrustRoot:
             }
         )
 
+    @property
+    def signing_keyids(self) -> frozenset[str]:
+        """The keys that sign trust roots or bundles, but not those that only sign receipts."""
+        return self.roles["root"].keyids | self.roles["release"].keyids
+
     def recall_of(self, statement_sha256: str) -> Recall | None:
         """Return the recall of a statement, given its SHA-256 in hex; None if it is not recalled."""
         return next((r for r in self.recalled if r.statement_sha256 == statement_sha256), None)

@@ -1,4 +1,4 @@
-"""Recalls in a trust root: bundles that must not be used any more (FORMAT.md §11).
+"""Recalls in a trust root: bundles that must no longer be used (FORMAT.md §11.1).
 
 A recall names one statement by its SHA-256. Stream, epoch, serial, reason and time are for people, and decide
 nothing: a reader that knows the statement compares them with it (`Recall.misnames`).
@@ -14,7 +14,7 @@ from typing import Any
 from airgap.errors import FormatError, TrustError
 from airgap.limits import MAX_REASON_CHARACTERS, MAX_RECALLS
 from airgap.oci.strict_json import Fields
-from airgap.times import format_time, parse_time
+from airgap.times import describe_time, format_time, parse_time
 
 KEY = "recalled"
 """The field of a trust root; present only if there are recalls, so that other roots keep their bytes."""
@@ -25,7 +25,7 @@ _STREAM = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """One bundle that must not be used any more, and why."""
+    """One bundle that must no longer be used, and the reason."""
 
     statement_sha256: str
     """The SHA-256 of the statement in hex: the only value that decides."""
@@ -33,28 +33,28 @@ class Recall:
     epoch: int
     serial: int
     reason: str
-    """Of people on the sending side; every site shows it."""
+    """The reason, as people on the sending side gave it; every site shows it."""
     time: datetime
     """When it was decided, in whole seconds."""
 
     @property
     def title(self) -> str:
-        """The title of the bundle, such as `stack-0007`, by the words of the recall."""
+        """The title of the bundle, such as `stack-0007`, as the recall names it."""
         return f"{self.stream}-{self.serial:04d}"
 
     @property
     def words(self) -> str:
         """The reason and the time, for people."""
-        return f"{self.reason} ({format_time(self.time)})"
+        return f"{self.reason} ({describe_time(self.time)})"
 
     def misnames(self, stream: str, epoch: int, serial: int) -> bool:
-        """Return whether the statement, whose place this is, has another place than the recall says."""
+        """Return whether the recall gives another place than this one, which the statement has."""
         return (self.stream, self.epoch, self.serial) != (stream, epoch, serial)
 
     @classmethod
     def from_json(cls, fields: Fields, hint: str) -> "Recall":
-        """Read one recall. Only types are checked: see `check_recalls`. Raises `FormatError` with `hint` for
-        an unknown field.
+        """Read one recall. Only types are checked here (see `check_recalls`). Raises `FormatError`, with
+        `hint` for an unknown field.
         """
         recall = cls(
             statement_sha256=fields.text("statement_sha256"),
@@ -100,8 +100,8 @@ def check_recalls(recalls: Sequence[Recall], epoch: int, where: str) -> None:
     """Check the recalls of a trust root of this `epoch`.
 
     Raises:
-        FormatError: There are too many, they are not in the order of their SHA-256 or one is there twice, or
-            a value is not what a statement could have.
+        FormatError: There are too many, they are not in ascending order of their SHA-256, one is there twice,
+            or a value is not one that a statement could have.
     """
     if len(recalls) > MAX_RECALLS:
         raise FormatError("too many recalls", subject=where, want=f"at most {MAX_RECALLS}", got=len(recalls))
@@ -131,14 +131,16 @@ def _check_recall(recall: Recall, epoch: int, where: str) -> None:
 
 
 def is_reason(text: str) -> bool:
-    """Return whether a text may be a reason: not blank, not too long, and without control characters."""
-    return bool(text.strip() == text and text) and len(text) <= MAX_REASON_CHARACTERS and text.isprintable()
+    """Return whether a text may be a reason: it has no spaces around it, is not blank or too long, and has no
+    control characters.
+    """
+    return text == text.strip() and 1 <= len(text) <= MAX_REASON_CHARACTERS and text.isprintable()
 
 
 def refuse_dropped(old: Iterable[Recall], new: Iterable[Recall], where: str) -> None:
     """Raise `TrustError` unless every recall of the `old` root is in the `new` one, unchanged.
 
-    Otherwise the next version could bring back what was recalled, or change the reason that people were told.
+    Otherwise the next version could make a recalled bundle valid again, or change the reason.
     """
     kept = {recall.statement_sha256: recall for recall in new}
     for recall in old:
@@ -147,6 +149,11 @@ def refuse_dropped(old: Iterable[Recall], new: Iterable[Recall], where: str) -> 
             raise TrustError(
                 "a recall must not be changed or dropped",
                 subject=f"{where}: recalled {recall.statement_sha256}",
-                want=f"{recall.title}, epoch {recall.epoch}: {recall.words}",
-                got="no recall" if now is None else f"{now.title}, epoch {now.epoch}: {now.words}",
+                want=_exactly(recall),
+                got="no recall" if now is None else _exactly(now),
             )
+
+
+def _exactly(recall: Recall) -> str:
+    """Return all parts of a recall, with the time to the second."""
+    return f"{recall.title}, epoch {recall.epoch}: {recall.reason} ({format_time(recall.time)})"

@@ -12,11 +12,11 @@ _HINT = (
 
 
 def load_site_key(path: Path) -> SigningKey:
-    """Return the key. Raises `KeyFileError` with the way on."""
+    """Return the key. Raises `KeyFileError`, whose hint says what can be done."""
     try:
         return SigningKey.load(path, _no_passphrase)
     except KeyFileError as error:
-        if not (error.hint or "").startswith("chmod"):  # the others are about keys of people
+        if not (error.hint or "").startswith("chmod"):  # the other hints are about people's keys
             error.hint = _HINT
         raise
 

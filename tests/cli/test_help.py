@@ -66,7 +66,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}"
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("airgap re", ["receive", "repack", "repair", "restore", "receipt"]),
+        ("airgap re", ["recall", "receive", "repack", "repair", "restore", "receipt"]),
         ("airgap trust ro", ["rotate"]),
         ("airgap load bundle --to do", ["docker"]),
         ("airgap sign bundle --key ", ["alice"]),

@@ -1,6 +1,7 @@
 """Files beside images, from the manifest to a folder of the offline side."""
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -97,6 +98,23 @@ def test_a_layout_takes_the_artifacts_and_a_folder_the_files(gap, bundle, srv):
     assert [image["reason"] for image in done["images"]] == [None, *[f"also in files:{srv}"] * 2]
     assert files_of(srv) == FILES
     assert verdicts(gap, *words) == ["already there"] * 3
+
+
+def test_all_or_nothing_writes_files_only_if_every_image_is_loaded(gap, bundle, srv):
+    """The folder comes last: files that are written cannot be taken back."""
+    words = (bundle, "--to", f"oci:{gap.folder / 'images'}", "--files-to", srv, "--all-or-nothing")
+    web = gap.offline("inspect", bundle, "--json").json["images"][0]["digest"]
+    manifest = json.loads((bundle / "blobs" / web.replace(":", "/")).read_bytes())
+    layer = bundle / "blobs" / manifest["layers"][0]["digest"].replace(":", "/")
+    good = layer.read_bytes()
+    flip(layer)
+    assert verdicts(gap, *words, code=12) == ["failed"] * 3
+    assert not srv.exists()
+    layer.write_bytes(good)
+    assert verdicts(gap, *words) == ["loaded"] * 3
+    assert files_of(srv) == FILES
+    done = gap.offline("load", bundle, "--files-to", srv, "--all-or-nothing", code=2)
+    assert f"not possible at this target: files:{srv}, got a folder, whose files are written one" in done.err
 
 
 def test_a_target_for_images_alone_skips_files_and_says_where_they_go(gap, bundle, srv):

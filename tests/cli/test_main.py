@@ -192,8 +192,8 @@ KEYS = {
         "warning",
     },
     "trust show .keys": {"keyid", "owner", "algorithm", "pem"},
-    "trust install": {"version", "fingerprint", "site", "fresh", "recalled_loaded"},
-    "lock": {"lock", "images", "left_out", "relocked", "attachments_unknown"},
+    "trust install": {"sender_name", "version", "fingerprint", "site", "fresh", "recalled_loaded"},
+    "lock": {"tags", "lock", "images", "left_out", "relocked", "attachments_unknown"},
     "lock .images": {"carried_files", "reference", "digest", "digest_kind", "platforms", *CHOSEN},
     "plan": {
         "name", "images", "exports", "blobs", "bytes", "spared_bytes", "free", "media", "volumes", "error",
@@ -207,7 +207,7 @@ KEYS = {
         "media", "read_back", "requires", "attachments_unknown", "builds_on",
     },
     "pack .images": {"carried_files", "reference", "digest", "platforms", *CHOSEN},
-    "inspect": {
+    "inspect": {"sbom", "sender_name",
         "bundle", "stream", "serial", "epoch", "created", "expires", "destinations", "transfer", "sender",
         "tool_version", "statement_sha256", "owners", "keys", "threshold", "root_version", "bytes",
         "files", "images", "refusal", "volumes", "volumes_here", "requires", "vouched", "error", "recalled",
@@ -215,11 +215,11 @@ KEYS = {
     },
     "inspect .images": {"carried_files", "reference", "as", "kind", "digest", "platforms", "source"},
     "verify": {"bundles", "recalled_loaded"},
-    "verify .bundles": {
+    "verify .bundles": {"sender_name",
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
         "requires", "hollow",
     },
-    "load": {
+    "load": {"not_pruned", "pruned", "sender_name",
         "bundle", "target", "engine", "statement_sha256", "receipt", "receipt_copies", "content_from", "images", "error",
         "recalled_loaded",
     },
@@ -245,7 +245,7 @@ KEYS = {
     "audit verify": {"alarms", "size", "head", "root", "witnesses", "open", "torn", "backwards", "unreadable"},
     "sign": {"bundle", "statement_sha256", "owners", "wanted", "fresh"},
     "receipt show": {"receipts"},
-    "receipt show .receipts": {
+    "receipt show .receipts": {"pruned",
         "site", "bundle", "statement_sha256", "time", "result", "target", "engine", "operator", "claimed_operator", "keys",
         "root_version", "checkpoint", "images", "blobs_held", "step_back",
     },

@@ -9,7 +9,7 @@ import pytest
 from airgap.bundle.statement import Statement
 from airgap.errors import MissingBaseError
 from airgap.oci.digest import Digest
-from airgap.offline.missing_base import explained, missing_layers
+from airgap.offline.missing_base import explain_missing_base, missing_layers
 from airgap.site import Site
 from tests.cli.conftest import Gap, Side
 from tests.support.images import Layer, make_image, noise
@@ -71,7 +71,10 @@ def refused_words(gap: Gap, delta: Path) -> str:
     """The explanation alone: a ledger that somebody changed is refused earlier by the commands."""
     statement = Statement.parse((delta / "statement.json").read_bytes())
     error = missing_layers([Digest.of(BASE.blob)], "x", subject="t", hint="h")
-    with pytest.raises(MissingBaseError) as caught, explained(statement, Site(gap.offline.home), "t"):
+    with (
+        pytest.raises(MissingBaseError) as caught,
+        explain_missing_base(statement, Site(gap.offline.home), "t"),
+    ):
         raise error
     return str(caught.value)
 

@@ -175,14 +175,16 @@ def test_a_registry_is_asked_once_for_each_name_that_was_loaded(
             assert sorted(heads) == sorted(wanted), "before, the push, and after"
 
 
-def at_the_end(monkeypatch: pytest.MonkeyPatch, kind: type, name: str, harm: Callable[[], object]) -> None:
-    """Do harm after the last call of a method: the second one."""
+def at_the_end(
+    monkeypatch: pytest.MonkeyPatch, kind: type, name: str, harm: Callable[[], object], last: int = 2
+) -> None:
+    """Do harm after the last call of a method: by default the second one."""
     method, calls = getattr(kind, name), []
 
     def wrapped(*args: Any) -> Any:
         found = method(*args)
         calls.append(name)
-        if len(calls) == 2:
+        if len(calls) == last:
             harm()
         return found
 
@@ -197,7 +199,7 @@ def test_a_layout(gap: Gap, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
         value["manifests"] = value["manifests"][1:]
         index.write_text(json.dumps(value))
 
-    at_the_end(monkeypatch, Layout, "tag", harm)
+    at_the_end(monkeypatch, Layout, "_name", harm, last=1)
     assert sorted(told(load(gap, f"oci:{index.parent}", capsys)).values()) == ["failed", "loaded"]
 
 

@@ -1,5 +1,6 @@
 """The files of several senders, their backup, and what reports say of them."""
 
+import csv
 import shutil
 
 import pytest
@@ -104,6 +105,16 @@ def test_names_of_a_later_installation_replace_only_the_rule_for_all_targets(gap
 
 
 # -- reports
+
+
+def test_a_recall_of_another_sender_is_shown(gap: Gap, acme: Vendor, load: Load) -> None:
+    load(acme.pack("1"))
+    acme.side("recall", "stack-0001", "--reason", "a key leaked")
+    gap.offline("trust", "install", acme.side.home / "trust" / "2.root.json", "--sender", "acme")
+    found = gap.offline("audit", "find", "registry.acme/app", "--json").json["found"]
+    assert [(item["bundle"], item["recalled"]) for item in found] == [("acme/stack-0001", True)]
+    rows = csv.DictReader(gap.offline("audit", "export").out.splitlines())
+    assert {row["recalled"] for row in rows if row["bundle"] == "acme/stack-0001"} == {"a key leaked"}
 
 
 def test_reports_name_the_sender(gap: Gap, acme: Vendor, load: Load) -> None:

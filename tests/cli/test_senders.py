@@ -76,7 +76,7 @@ def test_another_root_without_a_sender_is_refused_with_the_way_on(gap: Gap, acme
     assert "--sender NAME --names" in done.err
     root = acme.side.home / "trust" / "1.root.json"
     done = gap.offline("trust", "install", root, "--fingerprint", acme.fingerprint, code=13)
-    assert "it is of the sender acme: run this again with --sender acme" in done.err
+    assert "it belongs to the sender acme: run this again with --sender acme" in done.err
 
 
 def test_a_sender_has_one_name_for_ever(gap: Gap, acme: Vendor, load: Load) -> None:

@@ -16,7 +16,6 @@ from airgap.cli.main import main
 from airgap.endpoints.layout import Layout
 from airgap.oci.reference import ImageReference
 from airgap.site import Site
-from airgap.trust.keys import PublicKey
 from tests.support.images import Image, Layer, make_image, noise, write_layout
 
 BASE = {"base": noise(40_000, 1)}
@@ -58,6 +57,10 @@ class Side:
         done = Done(found, out.getvalue(), err.getvalue())
         assert found == code, (words, done)
         return done
+
+    def lose_home(self) -> None:
+        """The machine's disk fails."""
+        shutil.rmtree(self.home)
 
 
 @dataclass(frozen=True)
@@ -110,10 +113,6 @@ class Plant:
     @property
     def key(self) -> Path:
         return self.side.home / "site.pub"
-
-    @property
-    def keyid(self) -> str:
-        return PublicKey.from_pem(self.key.read_bytes(), self.name).keyid
 
     def load(self, *bundles: Path, words: tuple[object, ...] = (), code: int = 0) -> Any:
         done = self.side("load", *bundles, "--to", f"oci:{self.target}", "--json", *words, code=code)

@@ -101,7 +101,8 @@ def _base(statement: Statement) -> str:
         return ""
     size = format_size(sum(item.size for item in statement.requires))
     after = f" after serial {statement.previous.serial:04d}" if statement.previous else ""
-    return f"{size} in {len(statement.requires)} blobs that the sites have{after}"
+    count = len(statement.requires)
+    return f"{size} in {count} {'blob' if count == 1 else 'blobs'} that the sites have{after}"
 
 
 def _stated(pairs: Sequence[tuple[str, object]]) -> Html:

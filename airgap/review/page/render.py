@@ -114,7 +114,7 @@ def _overview(report: Report) -> Html:
         )
         for transfer in report.review.transfers
     ]
-    heads = ("Bundle", "Sealed", "For", "Ticket", "Images", "TransferState", "Answers")
+    heads = ("Bundle", "Sealed", "For", "Ticket", "Images", "State", "Answers")
     table = element_table("Bundles", heads, rows)
     return section("overview", "All bundles sealed here", table) if rows else Html()
 

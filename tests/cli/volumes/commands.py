@@ -93,7 +93,10 @@ def receive(gap: Gap, *numbers: int, code: int = 0) -> Done:
 
 def repacked(gap: Gap, sources: list[Path], *words: object) -> list[Path]:
     value = gap.offline("repack", *sources, *words, "--json").json
-    assert value.keys() == {"bundle", "volumes", "statement_sha256", "bytes", "blobs_written"} | PROOF
+    assert (
+        value.keys()
+        == {"bundle", "volumes", "statement_sha256", "sender_name", "bytes", "blobs_written"} | PROOF
+    )
     assert gap.offline.ended() == ("media-write", "ok", 0)
     return list(map(Path, value["volumes"]))
 

@@ -14,7 +14,10 @@ from tests.support.damage import flip
 def test_volumes_are_put_together_at_once(gap: Gap) -> None:
     words = ("receive", *some(gap, 2, 3, 1), "--into", gap.folder / "x", "--json")
     [value] = gap.offline(*words).json["bundles"]
-    assert value.keys() == {"bundle", "volumes", "statement_sha256", "bytes", "blobs_written"} | PROOF
+    assert (
+        value.keys()
+        == {"bundle", "volumes", "statement_sha256", "sender_name", "bytes", "blobs_written"} | PROOF
+    )
     assert (value["bundle"], value["blobs_written"]) == (str(gap.folder / "x" / TITLE), 7)
     assert files_of(gap.folder / "x" / TITLE) == files_of(whole_of(gap))
     assert gap.offline.ended() == ("receive", "ok", 0)

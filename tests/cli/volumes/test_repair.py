@@ -201,7 +201,10 @@ def test_repair_of_what_is_right_writes_nothing(gap: Gap) -> None:
     folders = volumes(gap.folder)
     before = stamps(*folders)
     value = gap.offline("repair", *folders, "--from", whole_of(gap), "--json").json
-    assert value.keys() == {"bundle", "volumes", "statement_sha256", "bytes", "blobs_written"} | PROOF
+    assert (
+        value.keys()
+        == {"bundle", "volumes", "statement_sha256", "sender_name", "bytes", "blobs_written"} | PROOF
+    )
     assert (value["volumes"], value["blobs_written"]) == (list(map(str, folders)), 0)
     assert stamps(*folders) == before
     end = gap.offline.records()[-1]

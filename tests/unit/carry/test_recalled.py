@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
+from airgap.audit.receipt import PrunedName, ReceiptImage
 from airgap.bundle.volumes import open_bundle
-from airgap.carry.recalled import LoadedName, check_recalled, loaded_names
+from airgap.carry.recalled import LoadedName, check_recalled, loaded_names, still_loaded
 from airgap.carry.verify import check, verify
 from airgap.carry.verify_recorded import keep_mark, opened, refuse_recalled_since
 from airgap.errors import RecalledError
@@ -11,6 +12,7 @@ from airgap.oci.digest import Digest
 from airgap.trust.recall import Recall
 from airgap.trust.root import SignedRoot
 from tests.support.bundles import sign_root
+from tests.unit.audit.test_receipt import RECEIPT
 
 
 def recall_of(gap, **changes):
@@ -87,3 +89,24 @@ def test_a_recall_that_arrives_during_a_load_stops_it(gap):
 
 def test_no_receipts_no_names():
     assert loaded_names([], "0" * 64) == []
+
+
+def load(serial, *names, **changes):
+    """A receipt of a load that brought these names."""
+    images = tuple(ReceiptImage(name, "sha256:" + "1" * 64, "loaded") for name in names)
+    made = replace(RECEIPT, serial=serial, statement_sha256=f"{serial:064d}", images=images)
+    return replace(made, **changes)
+
+
+def test_a_name_that_a_later_load_removed_is_not_loaded():
+    recalled = load(1, "a.example/web:1", "a.example/api:1")
+    pruning = load(2, pruned=(PrunedName("a.example/web:1", "sha256:" + "1" * 64),))
+    recall = Recall(
+        statement_sha256=f"{1:064d}", stream="edge", epoch=1, serial=1, reason="leaks", time=RECEIPT.time
+    )
+    receipts = [recalled, pruning]
+    assert [name.reference for name in loaded_names(receipts, recall.statement_sha256)] == ["a.example/api:1"]
+    assert [found.references for found in still_loaded(receipts, [recall])] == [("a.example/api:1",)]
+    again = [*receipts, recalled]  # by a step back
+    assert len(loaded_names(again, recall.statement_sha256)) == 2
+    assert [len(found.references) for found in still_loaded(again, [recall])] == [2]

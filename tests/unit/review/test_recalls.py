@@ -3,7 +3,14 @@ from datetime import timedelta
 
 import pytest
 
-from airgap.review.recalls import contradictions, newest_recalls, not_replaced, own_alarms, spread_of
+from airgap.review.recalls import (
+    find_contradictions,
+    find_impact,
+    newest_recalls,
+    not_replaced,
+    own_alarms,
+    recalls_by_sender,
+)
 from airgap.review.receipts import against_bundle
 from airgap.review.records import Kept, KeptReceipt
 from airgap.trust.recall import Recall
@@ -99,18 +106,18 @@ def test_who_has_it_and_what_replaces_it(kept, receipt):
     later = sealed_as(sealed, sealed.statement.stream, 9)
     other = sealed_as(sealed, "other", 9)
     found = recalling(replace(kept, sealed=(sealed, later, other)), recall_of(sealed), receipts=[receipt])
-    spread = spread_of(found, sealed.statement, sealed.statement_sha256)
-    assert (spread.confirmed_by, spread.replaced_by) == ((RECEIVER,), later.statement.title)
+    impact = find_impact(found, sealed.statement, sealed.statement_sha256)
+    assert (impact.confirmed_by, impact.replaced_by) == ((RECEIVER,), later.statement.title)
     none = recalling(found, *sorted(map(recall_of, (sealed, later)), key=lambda r: r.statement_sha256))
-    assert spread_of(none, sealed.statement, sealed.statement_sha256).replaced_by is None
+    assert find_impact(none, sealed.statement, sealed.statement_sha256).replaced_by is None
 
 
 def test_a_receipt_that_disagrees_confirms_nothing(kept, receipt):
     [sealed] = kept.sealed
     lie = at(receipt, images=receipt.receipt.images[:1])
-    spread = spread_of(recalling(kept, receipts=[lie]), sealed.statement, sealed.statement_sha256)
-    assert spread.confirmed_by == ()
-    assert list(spread.still_at) == [RECEIVER]
+    impact = find_impact(recalling(kept, receipts=[lie]), sealed.statement, sealed.statement_sha256)
+    assert impact.confirmed_by == ()
+    assert list(impact.still_at) == [RECEIVER]
 
 
 def test_a_site_that_knew_of_the_recall_did_not_load_it(kept, receipt):
@@ -127,7 +134,7 @@ def test_only_loads_here_are_alarms_here(kept, receipt):
     found = recalling(kept, recall_of(sealed), receipts=[receipt])
     assert list(own_alarms(found, SENDER)) == []
     [alarm] = own_alarms(found, RECEIVER)
-    assert alarm.startswith(f"{sealed.statement.title} is recalled: leaks (20")
+    assert alarm.startswith(f"{sealed.statement.title} is recalled: leaks (")
 
 
 @pytest.mark.parametrize("changes", [{}, {"stream": "x"}, {"serial": 9}, {"statement_sha256": "0" * 64}])
@@ -136,7 +143,7 @@ def test_words_that_do_not_fit(kept, receipt, changes, known_by):
     [sealed] = kept.sealed
     found = recalling(kept, recall_of(sealed, **changes), receipts=[receipt])
     found = replace(found, receipts=()) if known_by == "sealed" else replace(found, sealed=())
-    alarms = list(contradictions(found))
+    alarms = list(find_contradictions(found))
     assert len(alarms) == bool(changes)
     if "statement_sha256" in changes:
         assert f"the bundle of this name here has statement {sealed.statement_sha256}" in alarms[0]
@@ -146,4 +153,21 @@ def test_words_that_do_not_fit(kept, receipt, changes, known_by):
 
 def test_a_recall_of_a_bundle_that_nobody_here_knows_is_no_alarm(kept):
     [sealed] = kept.sealed
-    assert list(contradictions(recalling(kept, recall_of(sealed, serial=9, statement_sha256="0" * 64)))) == []
+    recall = recall_of(sealed, serial=9, statement_sha256="0" * 64)
+    assert list(find_contradictions(recalling(kept, recall))) == []
+
+
+def test_a_bundle_of_another_sender_with_the_same_name_is_no_alarm(kept, receipt):
+    [sealed] = kept.sealed
+    recall = recall_of(sealed, statement_sha256="0" * 64)
+    found = recalling(replace(kept, sealed=()), recall, receipts=[replace(receipt, sender="acme")])
+    assert list(find_contradictions(found)) == []
+
+
+def test_each_sender_recalls_only_its_own_bundles(kept):
+    [sealed] = kept.sealed
+    recall = recall_of(sealed)
+    theirs = recalling(kept, recall)
+    found = replace(kept, sender_roots={"acme": theirs.roots})
+    assert recalls_by_sender(found) == {("acme", sealed.statement_sha256): recall}
+    assert recalls_by_sender(theirs) == {("", sealed.statement_sha256): recall}

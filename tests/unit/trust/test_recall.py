@@ -182,7 +182,7 @@ def test_the_change_keeps_the_order():
     root = recalling(recall("b"))
     new = next_version(root, recall_bundle(recall("a")), NOW)
     assert [r.statement_sha256[0] for r in new.recalled] == ["a", "b"]
-    line = f"new: recalled statement {'a' * 64}: stack-0007, epoch 2: CHG-91: leaks (2026-06-01T00:00:00Z)"
+    line = f"new: recalled statement {'a' * 64}: stack-0007, epoch 2: CHG-91: leaks (1 Jun 2026, 00:00 UTC)"
     assert line in describe_change(root, new)
 
 
@@ -207,7 +207,7 @@ def test_a_signer_of_roots_signs_it():
 
 def test_words():
     assert recall().title == "stack-0007"
-    assert recall().words == "CHG-91: leaks (2026-06-01T00:00:00Z)"
+    assert recall().words == "CHG-91: leaks (1 Jun 2026, 00:00 UTC)"
     assert not recall().misnames("stack", 2, 7)
     assert recall().misnames("stack", 1, 7)
     assert recall(time=datetime(2026, 6, 1, tzinfo=UTC)) == recall()
