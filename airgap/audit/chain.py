@@ -132,7 +132,14 @@ def read_blocks(path: Path) -> Iterator[bytes]:
 
 
 def read_line(path: Path, number: int, offset: int, end: int) -> Line:
-    """Return the line `number`, which is from byte `offset` to `end`. Raises as `read_ledger` does."""
+    """Return one line. Raises as `read_ledger` does.
+
+    Args:
+        path: The ledger.
+        number: The number of the line, from 1.
+        offset: The byte at which it begins.
+        end: The byte after its newline.
+    """
     with _reading(path), open_snapshot(path) as (descriptor, _):
         return parse_line(str(path), number, offset, os.pread(descriptor, end - offset, offset))
 
@@ -151,7 +158,14 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def parse_line(file: str, number: int, offset: int, data: bytes) -> Line:
-    """Return a line, from its bytes with the newline. Raises `LedgerError` if it is longer than 4 MiB."""
+    """Return a line, from its bytes. Raises `LedgerError` if it is longer than 4 MiB.
+
+    Args:
+        file: The name of the ledger, for errors.
+        number: The number of the line, from 1.
+        offset: The byte at which it begins.
+        data: The bytes of the line, with the newline if it has one.
+    """
     where = f"{file} line {number}"
     raw = data.removesuffix(b"\n")
     if len(raw) > MAX_LEDGER_LINE_BYTES:

@@ -21,8 +21,12 @@ class MerkleTree:
 
     @classmethod
     def from_peaks(cls, size: int, peaks: Sequence[str]) -> Self:
-        """Return the tree of `size` leaves that had these `peaks`. Raises `ValueError` for another number of
-        them, or other texts; a wrong hash cannot be seen.
+        """Return the tree that had these peaks. Raises `ValueError` for another number of them, or other texts;
+        a wrong hash cannot be seen.
+
+        Args:
+            size: The number of leaves.
+            peaks: The hashes, in hex.
         """
         if len(peaks) != size.bit_count() or any(
             len(peak) != hashlib.sha256().digest_size * 2 for peak in peaks
