@@ -20,19 +20,19 @@ class MerkleTree:
         return [peak.hex() for peak in self._peaks]
 
     @classmethod
-    def from_peaks(cls, size: int, peaks: Sequence[str]) -> Self:
-        """Return the tree that had these peaks. Raises `ValueError` for another number of them, or other texts;
-        a wrong hash cannot be seen.
+    def from_peaks(cls, leaves: int, peaks: Sequence[str]) -> Self:
+        """Return the tree that had these peaks. Raises `ValueError` for another number of them, or for other
+        texts; a wrong hash cannot be seen.
 
         Args:
-            size: The number of leaves.
+            leaves: The number of leaves.
             peaks: The hashes, in hex.
         """
-        if len(peaks) != size.bit_count() or any(
+        if len(peaks) != leaves.bit_count() or any(
             len(peak) != hashlib.sha256().digest_size * 2 for peak in peaks
         ):
             raise ValueError("the peaks are not those of so many leaves")
-        return cls(size, [bytes.fromhex(peak) for peak in peaks])
+        return cls(leaves, [bytes.fromhex(peak) for peak in peaks])
 
     def add(self, leaf: bytes) -> None:
         """Append one leaf."""
