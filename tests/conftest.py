@@ -2,7 +2,6 @@
 
 import contextlib
 import faulthandler
-import gc
 import itertools
 import math
 import re
@@ -207,12 +206,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
     return (yield)
-
-
-def pytest_collection_finish() -> None:
-    """What was imported and collected stays until the end: no garbage collection looks at it again."""
-    gc.collect()
-    gc.freeze()
 
 
 @cache

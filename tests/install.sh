@@ -18,7 +18,7 @@ packages="$packages openssh-client openssh-server"
 packages="$packages golang-go"
 # reads, prints and checks pages; 350 MB
 packages="$packages chromium fonts-dejavu-core poppler-utils"
-sid_packages='docker.io docker-cli docker-buildx docker-compose kustomize containerd crane cosign oras skopeo podman python3 python3-venv openssl'
+sid_packages='docker.io docker-cli docker-buildx docker-compose kustomize containerd gpgv crane cosign oras skopeo podman python3 python3-venv openssl'
 server_packages='python3 openssl'
 cache=${AIRGAP_TEST_CACHE:-/var/cache/airgap-tests}
 export DEBIAN_FRONTEND=noninteractive

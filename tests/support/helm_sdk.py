@@ -1,14 +1,14 @@
-"""A program with the command line of `helm template`, over Helm's own engine from PyPI.
+"""A program with a part of helm's command line, over Helm's own engine from PyPI.
 
-There is no package of the program itself that the tests could install. `write_helm` makes the program; it is this
-file, run as a script.
+There is no package of the program itself that the tests could install. `write_helm` makes the program, and `run_helm`
+runs it; it is this file, run as a script. The engine brings the runtime of Go, so no process of the tests loads it.
 """
 
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from tests.support.parts import require
+from tests.support.parts import require, run
 
 
 def write_helm(folder: Path) -> Path:
@@ -20,6 +20,12 @@ def write_helm(folder: Path) -> Path:
     return path
 
 
+def run_helm(*words: object) -> str:
+    """Run the program, and return what it prints; a test is skipped where the engine is not installed."""
+    require(find_spec("helm_python") is not None, "no helm-python-sdk (the extra `judges`)")
+    return run(sys.executable, Path(__file__), *words).stdout.decode()
+
+
 def _set(values: dict[str, object], pair: str) -> None:
     path, _, text = pair.partition("=")
     *keys, last = path.split(".")
@@ -29,11 +35,38 @@ def _set(values: dict[str, object], pair: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Print what `helm template NAME CHART --skip-tests --set=KEY=VALUE` prints."""
+    """Do what `helm template NAME CHART --skip-tests --set=KEY=VALUE`, `helm package CHART FOLDER`,
+    `helm pull ADDRESS VERSION FOLDER` and `helm push ARCHIVE ADDRESS` do, and print the tags of `tags ADDRESS`;
+    registries speak HTTP.
+    """
+    command, *words = arguments
+    if command == "template":
+        _template(*words)
+    elif command == "package":
+        from helm_python.chart import package
+
+        package(Path(words[0]), destination=Path(words[1]))
+    else:
+        _ask_registry(command, words)
+
+
+def _ask_registry(command: str, words: list[str]) -> None:
+    from helm_python.registry import RegistryClient, pull, push
+
+    with RegistryClient(plain_http=True) as client:
+        if command == "tags":
+            sys.stdout.write("\n".join(client.tags(words[0])))
+        elif command == "pull":
+            folder = Path(words[2])
+            pull(words[0], client=client, version=words[1], destination=folder, plain_http=True)
+        else:
+            push(Path(words[0]), words[1], client=client, plain_http=True)
+
+
+def _template(name: str, chart: str, *options: str) -> None:
     from helm_python import Chart
 
-    command, name, chart, *options = arguments
-    assert (command, options[0]) == ("template", "--skip-tests")
+    assert options[0] == "--skip-tests"
     values: dict[str, object] = {}
     for option in options[1:]:
         assert option.startswith("--set=")
