@@ -15,8 +15,6 @@ from tests.support.images import simple_image
 from tests.support.keyless import ISSUER, SUBJECT, Signing, SigstoreInstance, signature_image
 from tests.support.registry import FakeRegistry
 
-pytest.importorskip("sigstore")
-
 API, OTHER = simple_image("api"), simple_image("other")
 INSTANCE = SigstoreInstance()
 SIGNATURE = signature_image(INSTANCE.sign(Signing(str(API.descriptor.digest))), API)

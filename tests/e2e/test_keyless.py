@@ -19,8 +19,6 @@ from tests.support.registries import RealRegistry
 from tests.support.registry_parts import index_of
 from tests.support.sid import Sid
 
-pytest.importorskip("sigstore")
-
 IMAGE = simple_image("app")
 INSTANCE = SigstoreInstance()
 

@@ -18,8 +18,6 @@ from tests.support.cut import run
 from tests.support.images import Layer, make_image, noise, simple_image, write_layout
 from tests.support.keyless import ISSUER, SUBJECT, Signing, SigstoreInstance, signature_image
 
-pytest.importorskip("sigstore")
-
 IMAGE = make_image([Layer.of({"a": noise(3_000_000, 1)}), Layer.of({"b": noise(3_000_000, 2)})])
 OTHER = simple_image("other")
 INSTANCE = SigstoreInstance()
