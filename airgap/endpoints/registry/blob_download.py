@@ -1,6 +1,7 @@
 """A download that resumes after its connection broke."""
 
 import io
+from abc import abstractmethod
 from collections.abc import Callable
 
 from airgap.endpoints.registry.errors import TemporaryError
@@ -12,7 +13,32 @@ _PROGRESS_BYTES = 64 << 10
 """Bytes since the last failure that count as progress; a link that brings fewer each time is given up."""
 
 
-class BlobDownload(io.RawIOBase):
+class Download(io.RawIOBase):
+    """A stream that counts what `_read` returns, and that an error of the endpoint closes."""
+
+    _position: int
+    """The position in the blob, in bytes."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
+        if self.closed:
+            raise UnavailableError("the download is closed")
+        try:
+            count = self._read(memoryview(buffer))
+        except EndpointError:
+            self.close()
+            raise
+        self._position += count
+        return count
+
+    @abstractmethod
+    def _read(self, view: memoryview) -> int:
+        """Fill the beginning of `view`, and return the number of bytes; 0 at the end."""
+
+
+class BlobDownload(Download):
     """A blob's bytes from `offset` up to `size` as a `ByteStream`, over one connection after the other. When
     one breaks, `open_at` gives the next one, which starts where this one ended; also the first one, if
     `first` is None.
@@ -36,20 +62,6 @@ class BlobDownload(io.RawIOBase):
         self._position = self._failed_at = offset
         self._size = size
         self._budget = budget
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
-        if self.closed:
-            raise UnavailableError("the download is closed")
-        try:
-            count = self._read(memoryview(buffer))
-        except EndpointError:
-            self.close()
-            raise
-        self._position += count
-        return count
 
     def _read(self, view: memoryview) -> int:
         while True:

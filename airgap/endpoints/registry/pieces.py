@@ -6,14 +6,13 @@ download that is interrupted resumes as any other does.
 """
 
 import contextlib
-import io
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from airgap.endpoints.registry.blob_download import BlobDownload
+from airgap.endpoints.registry.blob_download import BlobDownload, Download
 from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.registry.ranged_blob import RangedBlob, may_be_about_ranges
 from airgap.errors import EndpointError, UnavailableError
@@ -78,7 +77,7 @@ class PieceConnections:
                 self._free.append(buffer)
 
 
-class PieceDownload(io.RawIOBase):
+class PieceDownload(Download):
     """A blob's bytes from `offset` on as a `ByteStream`, in pieces over several connections.
 
     Each piece resumes after temporary failures by itself. If the registry answers a piece with anything else
@@ -98,20 +97,6 @@ class PieceDownload(io.RawIOBase):
         self._pieces: deque[_Piece] = deque()
         self._rest: ByteStream | None = None
         self._dropped = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview | bytearray, /) -> int:  # type: ignore[override]
-        if self.closed:
-            raise UnavailableError("the download is closed")
-        try:
-            count = self._read(memoryview(buffer))
-        except EndpointError:
-            self.close()
-            raise
-        self._position += count
-        return count
 
     def _read(self, view: memoryview) -> int:
         if self._position == self._blob.size or not view:
