@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from airgap.carry.verify import Authenticated
     from airgap.cli.tables import Table
     from airgap.errors import TrustError
+    from airgap.site import Site
     from airgap.site_check import CheckedSite
     from airgap.trust.recall import Recall
 
@@ -45,21 +46,17 @@ Sbom = Annotated[
 
 def run(bundle: Bundles, sbom: Sbom = None, *, output: TableOutput) -> None:
     from airgap.bundle.volumes import VolumeSet, open_bundle, refuse_several
-    from airgap.carry.choose_sender import site_of
-    from airgap.carry.verify_recorded import receiver
     from airgap.cli.bundle_choice import take_bundles
 
     bundle = take_bundles(bundle, NAME)
     refuse_several(bundle)
     opened = _this_site()
     with open_bundle(bundle, alone=True) as folder:
-        site = opened and site_of(folder, opened.site)
-        this_site = receiver(site, opened.now) if opened and site else None
         volumes, present, place = 1, [], ""
         if isinstance(folder, VolumeSet):
             volumes, present = folder.table.cut.of, sorted(folder.folders)
             place = f" on {volumes} volumes; here: volume {', '.join(map(str, present))}"
-        value, lines, error = _read(folder, this_site, place, sbom)
+        value, lines, error = _read(folder, opened, place, sbom)
     value = {"bundle": str(bundle[0])} | value | {"volumes": volumes, "volumes_here": present}
     value["sbom"] = str(sbom) if sbom and not error else None
     console.show_partial_result(value, lines, output, [error] if error else [])
@@ -78,22 +75,26 @@ def _this_site() -> "CheckedSite | None":
 
 
 def _read(
-    folder: "Files", this_site: "Receiver | None", place: str, sbom: Path | None
+    folder: "Files", opened: "CheckedSite | None", place: str, sbom: Path | None
 ) -> "tuple[dict[str, Any], list[str | Table], TrustError | None]":
     """Return the JSON, the lines, and the error if nobody vouches for the bundle; then no SBOM is written."""
+    from airgap.carry.choose_sender import site_of
     from airgap.carry.verify import authenticate
+    from airgap.carry.verify_recorded import receiver
     from airgap.errors import NoTrustRootError, ThresholdError, UnknownKeyError
 
-    if this_site is None:
+    if opened is None:
         nobody = NoTrustRootError("no trust root is installed here")
         return _unvouched(folder, nobody, place, "--site NAME")
+    site = site_of(folder, opened.site)
+    this_site = receiver(site, opened.now)
     try:
         authenticated = authenticate(folder, this_site)
     except ThresholdError:  # a further signer needs to see it
         authenticated = authenticate(folder, replace(this_site, partly=True))
     except UnknownKeyError as error:
         return _unvouched(folder, error, place, "--sender NAME --names PATTERN")
-    refusal = _refusal(authenticated, this_site)
+    refusal = _refusal(authenticated, this_site) or _name_refusal(authenticated, site)
     lines = _lines(authenticated, refusal, place)
     if sbom is not None:
         _write_sbom(sbom, folder, authenticated)
@@ -145,6 +146,18 @@ def _refusal(authenticated: "Authenticated", this_site: "Receiver") -> str | Non
     except AirgapError as error:
         return str(error)
     return None
+
+
+def _name_refusal(authenticated: "Authenticated", site: "Site") -> str | None:
+    """Return which names its sender may not set at any target; else None."""
+    from airgap.offline.allowed_names import names_refused_everywhere
+
+    names = [image.name for image in authenticated.statement.images]
+    refused = names_refused_everywhere(site, authenticated.sender, names)
+    if not refused:
+        return None
+    more = f" and {len(refused) - 1} more" if refused[1:] else ""
+    return f"without --map, no rule allows {site.sender_name} to set {refused[0]}{more}"
 
 
 def _value(authenticated: "Authenticated", refusal: str | None) -> dict[str, Any]:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation
     from airgap.carry.operator import Operator
     from airgap.carry.verify import VerifiedBundle
+    from airgap.site import Site
 
 _HOLLOW = "the bundle has the image index but none of its images: there is nothing to load"
+_NO_RULE = "`airgap load` would refuse this name without --map: no rule allows {} to set it"
 NAME = "verify"
 PANEL = "Offline"
 
@@ -62,10 +64,12 @@ def run(
     values, lines = [], []
     for folders in group_by_bundle(bundles):
         bundle = _verify(folders, operator)
-        values.append(_value(folders, bundle))
+        refused = _refused_names(operator.site, bundle)
+        values.append(_value(folders, bundle) | {"refused_names": refused})
         lines += [
             _line(bundle),
             *(f"  {name}: {_HOLLOW}" for name in _hollow(bundle)),
+            *(f"  {name}: {_NO_RULE.format(bundle.sender or 'its sender')}" for name in refused),
             *identity_lines(bundle.statement),
         ]
     value = {"bundles": values, "recalled_loaded": recalled_loaded(operator.site)}
@@ -134,6 +138,13 @@ def _value(folders: "BundleLocation", bundle: "VerifiedBundle") -> dict[str, Any
 
 def _hollow(bundle: "VerifiedBundle") -> list[str]:
     return [str(image.name) for image in bundle.images if image.graph.is_hollow]
+
+
+def _refused_names(site: "Site", bundle: "VerifiedBundle") -> list[str]:
+    from airgap.offline.allowed_names import names_refused_everywhere
+
+    names = (image.name for image in bundle.images)
+    return list(map(str, names_refused_everywhere(site, bundle.sender, names)))
 
 
 def _missed(bundle: "VerifiedBundle") -> str:

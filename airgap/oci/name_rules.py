@@ -59,7 +59,11 @@ class NameRule:
 
     def allows(self, name: ImageReference, target: str) -> bool:
         """Return whether the rule is for the target, and one of its patterns matches."""
-        return self.target in (None, target) and any(_matches(p, str(name.normal)) for p in self.patterns)
+        return self.target in (None, target) and self.matches(name)
+
+    def matches(self, name: ImageReference) -> bool:
+        """Return whether one of its patterns matches."""
+        return any(_matches(pattern, str(name.normal)) for pattern in self.patterns)
 
     def without_any(self) -> "NameRule":
         """Return the rule without the pattern that matches every name."""
@@ -95,6 +99,10 @@ class NameRules:
     def refused(self, names: Iterable[ImageReference], target: str) -> list[ImageReference]:
         """Return the names that no rule allows at the target."""
         return [name for name in names if not any(rule.allows(name, target) for rule in self.rules)]
+
+    def refused_everywhere(self, names: Iterable[ImageReference]) -> list[ImageReference]:
+        """Return the names that no rule allows at any target."""
+        return [name for name in names if not any(rule.matches(name) for rule in self.rules)]
 
     def name_explicitly(self, name: ImageReference, target: str) -> bool:
         """Return whether a pattern allows the name at the target that does not match every name."""

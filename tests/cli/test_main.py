@@ -217,7 +217,7 @@ KEYS = {
     "verify": {"bundles", "recalled_loaded"},
     "verify .bundles": {"identities", "sender_name",
         "bundle", "volumes", "statement_sha256", "owners", "keys", "threshold", "files", "bytes", "repeat", "missed",
-        "requires", "hollow",
+        "requires", "hollow", "refused_names",
     },
     "load": {"identities", "not_pruned", "pruned", "sender_name",
         "bundle", "target", "engine", "statement_sha256", "receipt", "receipt_copies", "content_from", "images", "error",

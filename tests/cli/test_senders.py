@@ -212,6 +212,23 @@ def test_a_name_that_is_not_allowed_stops_the_load_before_names_move(
     load(bundle)
 
 
+def test_verify_and_inspect_name_what_the_load_would_refuse(gap: Gap, acme: Vendor, load: Load) -> None:
+    allowed = acme.pack("allowed")
+    assert gap.offline("verify", allowed, "--json").json["bundles"][0]["refused_names"] == []
+    assert gap.offline("inspect", allowed, "--json").json["refusal"] is None
+    acme.host = "example.com"
+    bundle = acme.pack("false")
+    done = gap.offline("verify", bundle)
+    assert "  example.com/app:1: `airgap load` would refuse this name without --map" in done.out
+    assert "no rule allows acme to set it" in done.out
+    shown = gap.offline("verify", bundle, "--json").json["bundles"][0]
+    assert shown["refused_names"] == ["example.com/app:1"]
+    refusal = gap.offline("inspect", bundle, "--json").json["refusal"]
+    assert refusal == "without --map, no rule allows acme to set example.com/app:1"
+    gap.offline("trust", "allow", "acme", "--names", "example.com/*", "--target", "docker")  # one target is enough
+    assert gap.offline("verify", bundle, "--json").json["bundles"][0]["refused_names"] == []
+
+
 def test_a_final_name_counts_and_not_the_signed_one(gap: Gap, acme: Vendor, load: Load) -> None:
     done = load(acme.pack("1"), "--map", "registry.acme=example.com", code=16)
     assert "may not set this name" in done.err

@@ -158,6 +158,7 @@ KEYS: dict[str, tuple[Schema, str]] = {
     "refusal": (optional(TEXT), "why this site would refuse the bundle now"),
     "recalled": ({}, "what is recalled"),
     "recalled_loaded": ({}, "what recalled bundles still have at targets of this site, by its receipts"),
+    "refused_names": (items(TEXT), "names that its sender may not set at any target; `--map` gives others"),
     "references": (items(TEXT), "the names of the images"),
     "repeat": (FLAG, "whether the bundle was accepted here before"),
     "replaced_by": (optional(TEXT), "the newest later bundle of the stream that was sealed here, or null"),

@@ -128,7 +128,7 @@ LOST = value(
 CHANGED_KEYS = "version installed path fingerprint changes signed_by signers wants who warning"
 CHANGED = value(CHANGED_KEYS)
 VERIFIED = value(
-    "bundle volumes statement_sha256 sender_name owners keys threshold files bytes repeat missed hollow",
+    "bundle volumes statement_sha256 sender_name owners keys threshold files bytes repeat missed hollow refused_names",
     requires=REQUIRES,
     identities=IDENTITIES,
 )
