@@ -225,7 +225,9 @@ def test_verify_and_inspect_name_what_the_load_would_refuse(gap: Gap, acme: Vend
     assert shown["refused_names"] == ["example.com/app:1"]
     refusal = gap.offline("inspect", bundle, "--json").json["refusal"]
     assert refusal == "without --map, no rule allows acme to set example.com/app:1"
-    gap.offline("trust", "allow", "acme", "--names", "example.com/*", "--target", "docker")  # one target is enough
+    gap.offline(
+        "trust", "allow", "acme", "--names", "example.com/*", "--target", "docker"
+    )  # one target is enough
     assert gap.offline("verify", bundle, "--json").json["bundles"][0]["refused_names"] == []
 
 
