@@ -9,6 +9,7 @@ from pathlib import Path
 from airgap.bundle.blob_files import Joined
 from airgap.bundle.bundle_tar import TarFolder
 from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE
+from airgap.bundle.damage import raise_all
 from airgap.bundle.files import Closing, Files, Folder, FoundFile, SeekableStream, read_small
 from airgap.bundle.volume_table import VOLUME_FILE, Cut, Part, VolumeTable, whole_name
 from airgap.errors import (
@@ -16,6 +17,7 @@ from airgap.errors import (
     AmbiguousError,
     DigestMismatchError,
     IncompleteError,
+    IntegrityError,
     MediaError,
     MissingContentError,
     SizeMismatchError,
@@ -138,26 +140,31 @@ class VolumeSet(Closing):
 
         Each volume must have exactly its own blobs, and all other files must be the same on all volumes:
         otherwise raises `UnlistedContentError`, `MissingContentError`, `SizeMismatchError` or
-        `DigestMismatchError`, which names the file. Raises `IncompleteError` for a volume without an
-        envelope, or with the table of another bundle.
+        `DigestMismatchError`, which names the file; of parts that are missing, in the wrong volume, or of
+        a wrong size, all are named. Raises `IncompleteError` for a volume without an envelope, or with the
+        table of another bundle.
         """
-        repeated: dict[str, int] = {}
-        for number, folder in sorted(self.folders.items()):
-            own = dict(self._repeated(number, folder, folders))
-            if folder is self._first:
-                repeated = own
-                continue
-            for name in sorted(repeated.keys() - own.keys()):
-                raise _missing(folder, name)
-            for name in sorted(own):
-                self._compare(folder, name)
+        wrong: list[IntegrityError] = []
+        repeated = {
+            number: dict(self._repeated(number, folder, folders, wrong))
+            for number, folder in sorted(self.folders.items())
+        }
+        raise_all(wrong, "the bundle is damaged", subject=self.path, got=f"{len(wrong)} wrong files")
+        first, *others = repeated
+        for number in others:
+            for name in sorted(repeated[first].keys() - repeated[number].keys()):
+                raise _missing(self.folders[number], name)
+            for name in sorted(repeated[number]):
+                self._compare(self.folders[number], name)
         self._check_statement()
-        yield from (FoundFile(name, size) for name, size in repeated.items())
+        yield from (FoundFile(name, size) for name, size in repeated[first].items())
         for digest, parts in self.table.cut.parts.items():
             yield FoundFile(digest.path, sum(part.size for part in parts))
 
-    def _repeated(self, number: int, folder: Folder, folders: Collection[str]) -> Iterator[tuple[str, int]]:
-        """Yield the files of a volume that are on every volume."""
+    def _repeated(
+        self, number: int, folder: Folder, folders: Collection[str], wrong: list[IntegrityError]
+    ) -> Iterator[tuple[str, int]]:
+        """Yield the files of a volume that are on every volume. Adds the errors of its parts to `wrong`."""
         wanted = {name: part for name, (_, part) in self.parts.items() if part.volume == number}
         for count, file in enumerate(folder.files(folders)):
             if count >= MAX_BUNDLE_FILES:
@@ -165,20 +172,24 @@ class VolumeSet(Closing):
                 raise UnlistedContentError("too many files", subject=folder.path, want=want)
             part = wanted.pop(file.name, None)
             if part is None and self._is_elsewhere(file.name):
-                raise UnlistedContentError(
-                    "the file belongs to another volume", subject=folder.where(file.name)
+                wrong.append(
+                    UnlistedContentError(
+                        "the file belongs to another volume", subject=folder.where(file.name)
+                    )
                 )
+                continue
             if part is not None and file.size != part.size:
-                raise SizeMismatchError(
-                    "wrong size",
-                    subject=folder.where(file.name),
-                    want=f"{part.size:,} bytes",
-                    got=f"{file.size:,}",
+                wrong.append(
+                    SizeMismatchError(
+                        "wrong size",
+                        subject=folder.where(file.name),
+                        want=f"{part.size:,} bytes",
+                        got=f"{file.size:,}",
+                    )
                 )
             if part is None and file.name != VOLUME_FILE:
                 yield file.name, file.size
-        for name in sorted(wanted):
-            raise MissingContentError("missing file", subject=folder.where(name))
+        wrong += (MissingContentError("missing file", subject=folder.where(name)) for name in sorted(wanted))
 
     def _is_elsewhere(self, name: str) -> bool:
         """Return whether the name belongs to a part, or to a blob that the table places elsewhere or cuts

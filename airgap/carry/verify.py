@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
+from airgap.bundle.damage import raise_all
 from airgap.bundle.files import Files, SeekableStream, unlisted
 from airgap.bundle.statement import Requirement, Statement
 from airgap.carry.recalled import check_recalled
@@ -330,13 +331,9 @@ def _refuse_other_files(folder: Files, extra: Sequence[str], absent: Sequence[st
     """
     wrong: list[IntegrityError] = [unlisted("file", folder.where(name)) for name in extra]
     wrong += [MissingContentError("missing file", subject=folder.where(name)) for name in absent]
-    if len(wrong) == 1:
-        raise wrong[0]
-    if wrong:
-        kinds = ((len(extra), "unlisted"), (len(absent), "missing"))
-        got = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
-        what = "the files are not those that the statement lists"
-        raise type(wrong[0]).of_several(wrong, what, subject=folder.path, got=got)
+    kinds = ((len(extra), "unlisted"), (len(absent), "missing"))
+    got = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
+    raise_all(wrong, "the files are not those that the statement lists", subject=folder.path, got=got)
 
 
 def verify_content(bundle: CheckedBundle, progress: Progress, jobs: int) -> list[IntegrityError]:

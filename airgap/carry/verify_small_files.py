@@ -1,6 +1,6 @@
 """Check that a bundle's small files agree about its images (FORMAT.md §7, step 9)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -14,6 +14,7 @@ from airgap.bundle.contents import (
     read_index,
     sha256sums,
 )
+from airgap.bundle.damage import raise_all
 from airgap.bundle.files import Files
 from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import ImageRecord, Statement
@@ -190,20 +191,13 @@ class SmallFilesCheck:
                         want=f"{descriptor.size:,} bytes",
                         got=f"{self.sizes[digest.path]:,}",
                     )
-        self._refuse_sizes(list(wrong_sizes.values()))
+        got = f"{len(wrong_sizes)} wrong sizes"
+        raise_all([*wrong_sizes.values()], "the bundle is damaged", subject=self.folder.path, got=got)
         for name in self.statement.subjects:
             if name.startswith("blobs/") and name not in reached:
                 raise UnlistedContentError("a blob that no image refers to", subject=name)
             if name.startswith("blobs/sha256/") and not name.endswith(self.statement.subjects[name]):
                 raise AmbiguousError("the blob's name is not its listed digest", subject=name)
-
-    def _refuse_sizes(self, wrong: Sequence[IntegrityError]) -> None:
-        if len(wrong) == 1:
-            raise wrong[0]
-        if wrong:
-            raise SizeMismatchError.of_several(
-                wrong, "the bundle is damaged", subject=self.folder.path, got=f"{len(wrong)} wrong sizes"
-            )
 
     def _check_upstream(self, images: tuple[VerifiedImage, ...]) -> None:
         """Check the upstream signatures in the same way as when the bundle was made. Without the library for

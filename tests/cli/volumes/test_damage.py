@@ -82,6 +82,17 @@ def test_harm_on_the_second_volume_is_found(gap: Gap, harm: Harm, code: int, mes
     gap.offline("audit", "verify")
 
 
+def test_all_wrong_parts_are_reported(gap: Gap) -> None:
+    second, third = volumes(gap.folder)[1:]
+    parts = [f"{BIG.path}.001", f"{BIG.path}.002"]
+    cut_short(parts[0])(second)
+    removed(parts[1])(third)
+    done = gap.offline("verify", *some(gap, 3, 2, 1), "--json", code=12)
+    assert f"wrong size: {second}/{parts[0]}, want " in done.err
+    assert f"missing file: {third}/{parts[1]}\n" in done.err
+    assert done.json["error"]["wrong_count"] == 2
+
+
 @pytest.mark.parametrize(
     ("name", "code", "message"),
     [
