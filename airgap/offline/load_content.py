@@ -9,6 +9,7 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from airgap.carry.verify_small_files import VerifiedImage
@@ -144,15 +145,20 @@ class ContentLoader:
             descriptor = self.target.resolve(name)
             self.earlier[name] = descriptor, self.target.read_document(name, descriptor)
 
+    def all_names(self) -> AbstractContextManager[None]:
+        return self.target.naming()
+
     def give_name(self, result: LoadedImage) -> Digest:
         return DocumentLoader(self.target, self.loading.progress).load(result)
 
     def take_back(self, result: LoadedImage) -> None:
         name = result.image.name
         try:
+            if (now := self.target.find(name)) == result.before:
+                return
             if name in self.earlier:
                 self.target.tag(name, *self.earlier[name])
-            elif (now := self.target.find(name)) is not None:
+            elif now is not None:
                 self.target.remove_name(name, now)
         except AirgapError as error:
             self.loading.progress.note(f"{name}: the name could not be given back: {error}")

@@ -294,6 +294,10 @@ class EngineLoader:
             return self.target.stage(ours.image_id)
         return temporary_name(ours.image_id) if ours.image.name.tag else None
 
+    def all_names(self) -> contextlib.AbstractContextManager[None]:
+        """Each name moves by itself."""
+        return contextlib.nullcontext()
+
     def give_name(self, result: LoadedImage) -> Digest:
         ours, image = self._ours(result.image), result.image
         if self._is_named(image):

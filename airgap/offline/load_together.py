@@ -1,7 +1,8 @@
 """Loads in which no name moves before every image is at the target (`load --all-or-nothing`).
 
-The content of all images comes first, then all names. If the content of one image fails, no name moves. If a
-name is refused, those that have moved are given back to the images that had them.
+The content of all images comes first, then all names: in an OCI folder in one step, elsewhere one after the
+other. If the content of one image fails, no name moves. If a name is refused, those that have moved are given
+back to the images that had them.
 """
 
 from collections.abc import Sequence
@@ -29,9 +30,10 @@ def load_together(loader: TogetherLoader, todo: Sequence[LoadedImage], advance: 
 def _give_names(loader: TogetherLoader, todo: Sequence[LoadedImage]) -> None:
     moved: list[LoadedImage] = []
     try:
-        for result in todo:
-            moved.append(result)
-            result.after = loader.give_name(result)
+        with loader.all_names():
+            for result in todo:
+                moved.append(result)
+                result.after = loader.give_name(result)
     except AirgapError as error:
         moved[-1].verdict, moved[-1].error = FAILED, error
         _take_back(loader, moved)

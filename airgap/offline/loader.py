@@ -1,6 +1,7 @@
 """What all loaders share: the parameters of a load, its result, and the `Loader` protocol."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -119,6 +120,11 @@ class TogetherLoader(Loader, Protocol):
     def load_content(self, todo: Sequence[LoadedImage], advance: Advance) -> Sequence[LoadedImage]:
         """Bring the content of all images and check it, without moving a name; return them in the order in
         which they get their names. If an image fails, its verdict says so.
+        """
+
+    def all_names(self) -> AbstractContextManager[None]:
+        """Return a context at whose end a target that can change all names in one step does so. Raises
+        `AirgapError` there.
         """
 
     def give_name(self, result: LoadedImage) -> Digest:

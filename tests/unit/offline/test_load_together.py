@@ -1,10 +1,14 @@
 """`--all-or-nothing`: no name moves unless every image is at the target, and names go back if one fails."""
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from airgap.bundle.graph import walk_image
+from airgap.endpoints.layout import Layout
 from airgap.endpoints.ports import ContentSource
 from airgap.errors import EndpointError, UsageError, WithheldError
 from airgap.oci.digest import Digest
@@ -165,3 +169,29 @@ def test_a_folder_cannot_and_an_archive_always_does(bundle, tmp_path: Path):
         go(bundle, folder, all_or_nothing=True)
     assert folder.log == []
     assert len(go(bundle, MemoryFile(), all_or_nothing=True)) == 3
+
+
+def test_all_names_in_an_oci_folder_move_in_one_step(bundle, tmp_path: Path):
+    index, seen = tmp_path / "target" / "index.json", []
+
+    class Watched(Layout):
+        def tag(self, reference: ImageReference, descriptor: Descriptor, raw: bytes) -> None:
+            super().tag(reference, descriptor, raw)
+            seen.append(index.read_bytes() if index.exists() else b"")
+
+    assert verdicts(go(bundle, Watched(tmp_path / "target"), all_or_nothing=True)) == [LOADED] * 3
+    assert [b"sha256:" in raw for raw in seen] == [False] * 3
+    assert len(json.loads(index.read_bytes())["manifests"]) == 3
+
+
+def test_an_index_that_cannot_be_written_leaves_all_names(bundle, tmp_path: Path):
+    class Full(Layout):
+        @contextlib.contextmanager
+        def naming(self) -> Iterator[None]:
+            with super().naming():
+                yield
+                raise EndpointError("full")
+
+    target = Full(tmp_path / "target")
+    assert verdicts(go(bundle, target, all_or_nothing=True)) == [FAILED] * 3
+    assert all(target.find(ImageReference.parse(name)) is None for name in NAMES)
