@@ -14,8 +14,6 @@ import typer
 from airgap.cli import console
 from airgap.cli.options import Output, PassphraseFile
 
-NAME = "backup"
-PANEL = "Trust and audit"
 
 
 def run(

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from airgap.discover.findings import DiscoveredImage, Discovery, Problem
     from airgap.oci.platform import Platform
 
-NAME = "discover"
-PANEL = "Online"
 _MAX_SHOWN = 200
 """Problems that are shown."""
 

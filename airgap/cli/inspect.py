@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from airgap.trust.recall import Recall
 
 NAME = "inspect"
-PANEL = "Offline"
 
 
 Sbom = Annotated[

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _HOLLOW = "the bundle has the image index but none of its images: there is nothing to load"
 NAME = "verify"
-PANEL = "Offline"
 
 
 def run(
