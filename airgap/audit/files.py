@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.record import NO_PREVIOUS, parse_record
@@ -14,6 +13,7 @@ from airgap.durable import sync_folder
 from airgap.errors import FormatError, LedgerError
 from airgap.limits import MAX_LEDGER_LINE_BYTES, MAX_UNREADABLE_LINES
 from airgap.owned import refuse_shared
+from airgap.values import dataclass
 
 _FIRST_WINDOW = 64 << 10
 _LAST_WINDOW = 2 * MAX_LEDGER_LINE_BYTES + 2

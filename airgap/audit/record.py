@@ -21,7 +21,6 @@ that reports understand: `bundle` {stream, serial, statement_sha256} and `images
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import itemgetter
@@ -30,6 +29,7 @@ from typing import Any
 from airgap.errors import FormatError
 from airgap.limits import MAX_LEDGER_LINE_BYTES
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.values import dataclass
 
 NO_PREVIOUS = "0" * 64
 """`prev` of the first line."""

@@ -4,7 +4,7 @@ images that engines read, `index.json` and `manifest.json`.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from importlib import resources
 from typing import Any
 
@@ -15,6 +15,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageManifest
 from airgap.oci.reference import PASSING_NAME, ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.values import dataclass
 
 ENVELOPE_FILE = "bundle.dsse.json"
 STATEMENT_FILE = "statement.json"

@@ -20,7 +20,7 @@ for all of them.
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 
 from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
@@ -48,6 +48,7 @@ from airgap.site import Mark
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import SignatureVerdict, check_revocations, check_signatures, check_signatures_so_far
 from airgap.trust.root import SignedRoot, TrustRoot
+from airgap.values import dataclass
 from airgap.workers import errors_of, run_all
 
 REPAIR_HINT = (

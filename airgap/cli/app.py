@@ -1,4 +1,4 @@
-"""The commands as the parser knows them. The module of a command is imported when the command is looked up."""
+"""The commands as the parser knows them. A command's module is imported when the command is looked up."""
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -54,7 +54,7 @@ class _AllCommands(TyperGroup):
         super().__init__(**settings)
         self.commands: Any = _Commands()
 
-    def get_help(self, ctx: Any) -> str:
+    def get_help(self, ctx: Any) -> str:  # noqa: ARG002 - the parser passes it
         return overview()
 
 

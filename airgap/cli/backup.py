@@ -15,7 +15,6 @@ from airgap.cli import console
 from airgap.cli.options import Output, PassphraseFile
 
 
-
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write; it must not exist yet.")],
     passphrase_file: PassphraseFile = None,

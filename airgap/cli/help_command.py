@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 
-
 def run(
     context: typer.Context,
     command: Annotated[

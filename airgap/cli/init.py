@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from airgap.admin.init_site import MadeSite
 
 
-
 def run(
     owner: Annotated[
         str | None, typer.Option(metavar="NAME", help="Owner of the signing key (default: your user name).")

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from airgap.trust.keys import Signer
 
 
-
 To = Annotated[
     list[Path],
     typer.Option(

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from airgap.online.plan import TransferPlan
 
 
-
 def run(
     images: Images,
     to: Annotated[

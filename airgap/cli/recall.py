@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from airgap.site_check import CheckedSite
 
 
-
 def run(
     bundle: Annotated[
         str,

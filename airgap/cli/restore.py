@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from airgap.site import Site
 
 
-
 def run(
     backup: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
     compare: Annotated[

@@ -6,7 +6,6 @@ on two media, so a mark only warns and never refuses: every byte from a medium i
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from airgap.review.export import medium_name, statement_of
 from airgap.review.records import Kept, KeptReceipt
 from airgap.site import Site
 from airgap.times import format_time
+from airgap.values import dataclass
 
 EVENT = "medium"
 """The event of the notes that a medium is lost, or was found."""
