@@ -39,6 +39,8 @@ TORN = "torn"
 
 BEGIN, END, NOTE = "begin", "end", "note"
 PHASES = (BEGIN, END, NOTE)
+MEDIUM = "medium"
+"""The event of the notes that a medium is lost, or was found."""
 
 HEAD = ("seq", "prev", "time", "utc_offset", "boot_id", "host", "site", "tool", "user", "event", "phase")
 """The fields of every record; details cannot have these names."""

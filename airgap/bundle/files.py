@@ -26,6 +26,9 @@ from airgap.errors import (
 from airgap.oci.digest import Advance, ByteStream
 from airgap.values import dataclass
 
+BUNDLE_FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
+"""The folders in the folder of a bundle."""
+
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 

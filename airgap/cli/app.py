@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -12,7 +12,7 @@ from airgap.cli.overview import EXAMPLES, HELP_OPTIONS, TITLE, VERBOSE_HELP, VER
 from airgap.cli.register import format_help, make_app, register, show_if_alone
 from airgap.errors import UsageError
 
-_ParserError = typer.BadParameter.__bases__[0]
+_ParserError = cast("type[Exception]", typer.BadParameter.__bases__[0])
 """The parser's base class of usage errors; typer exports only this subclass of it."""
 
 

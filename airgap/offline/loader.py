@@ -1,7 +1,7 @@
 """What all loaders share: the parameters of a load, its result, and the `Loader` protocol."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -16,6 +16,7 @@ from airgap.oci.documents import Descriptor
 from airgap.offline.holdings import Holdings
 from airgap.offline.rename import Renaming
 from airgap.progress import Progress
+from airgap.values import dataclass
 
 LOADED, PLACED, THERE = Verdict.LOADED, Verdict.PLACED, Verdict.THERE
 SKIPPED, FAILED = Verdict.SKIPPED, Verdict.FAILED
