@@ -1,11 +1,11 @@
 """The errors for a path of another kind than a command needs, with the command that would accept it."""
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.errors import AirgapError, FormatError, UsageError
 from airgap.recognise import PathKind, RecognisedPath, recognise
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ kept: the signed statement, the signatures on it, and all versions of the trust 
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Self
 
@@ -25,6 +25,7 @@ from airgap.times import format_time
 from airgap.trust.document import TrustRoot, skeleton
 from airgap.trust.envelope import Envelope
 from airgap.trust.policy import counted_keys
+from airgap.values import dataclass
 
 CLOCK_TOLERANCE = timedelta(hours=1)
 """How far the clocks of two sites may differ without an alarm. A bundle also loads if the clock is further

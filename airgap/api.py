@@ -13,7 +13,6 @@ which have the exit codes of the commands.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from airgap.site import default_home
 from airgap.site import now as clock
 from airgap.site_check import CheckedSite, check_site
 from airgap.trust.envelope import Envelope
+from airgap.values import dataclass
 
 __all__ = ["AirgapError", "Bundle", "File", "Image", "Receipt", "ReceiptImage", "read_receipt", "verify"]
 

@@ -6,10 +6,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO
 
 from airgap.errors import EndpointError, UnavailableError, describe_cause
+from airgap.values import dataclass
 
 _KEPT_VARIABLES = ("PATH", "HOME", "TMPDIR", "LANG")
 

@@ -12,7 +12,6 @@ import re
 import stat
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from airgap.limits import (
 )
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import parse_object
+from airgap.values import dataclass
 
 _SHOWN = 8
 """The most bundles or volumes that a hint names."""

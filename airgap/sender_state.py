@@ -14,7 +14,6 @@ What this side seals itself (`sent/`) belongs to no other sender, and is in the 
 import contextlib
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -31,6 +30,7 @@ from airgap.oci.name_rules import NameRules
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.owned import read_owned
 from airgap.trust.root import SignedRoot, TrustRoot, walk_roots
+from airgap.values import dataclass
 
 SENDERS = "senders"
 """The folder of the senders after the first."""

@@ -8,7 +8,6 @@ function in `_COMPARISONS`.
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -24,6 +23,7 @@ from airgap.owned import read_owned, refuse_shared_folder
 from airgap.sender_state import SENDER_FILE, SENDERS
 from airgap.site import Mark, MarkKind, Site
 from airgap.times import format_time
+from airgap.values import dataclass
 
 TRUSTED_FOLDERS = ("keys", "trust", "sent", "received", "receipts", SENDERS)
 """The folders of the home whose content decides what is trusted."""

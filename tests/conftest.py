@@ -56,7 +56,7 @@ CLAIMS = ("SUDO_USER", "SUDO_UID", "DOAS_USER", "PKEXEC_UID")
 
 @pytest.fixture(autouse=True, scope="session")
 def commands_are_built_once() -> Iterator[None]:
-    """A process runs one command; here typer would build all of them again for each, in 50 ms."""
+    """A process runs one command; here typer would build each of them again whenever it is used."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(typer.main, "get_command", cache(typer.main.get_command))
         yield

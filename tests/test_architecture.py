@@ -17,7 +17,18 @@ from airgap import errors
 PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
-GROUND = ("account", "durable", "errors", "hiding", "limits", "owned", "programs", "times", "workers")
+GROUND = (
+    "account",
+    "durable",
+    "errors",
+    "hiding",
+    "limits",
+    "owned",
+    "programs",
+    "times",
+    "values",
+    "workers",
+)
 """Single modules that need nothing but one another; together they are one room."""
 
 SAME_ROOM = {"sender_state": "site"}

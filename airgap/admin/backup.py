@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -39,6 +38,7 @@ from airgap.site_check import CheckedSite, check_site
 from airgap.trust.age import decrypt, encrypt
 from airgap.trust.envelope import Envelope
 from airgap.trust.policy import check_signatures
+from airgap.values import dataclass
 
 LEDGER = "ledger.jsonl"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,160}", re.ASCII)

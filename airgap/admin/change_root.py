@@ -1,7 +1,6 @@
 """Change the trust root: make the next version, sign it, and install it when it has enough signatures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from airgap.trust.keys import PublicKey, Signer
 from airgap.trust.policy import root_keys_suffice
 from airgap.trust.proposal import Proposal
 from airgap.trust.root import SignedRoot
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.bundle.files import Files, Folder, media_errors
@@ -16,6 +16,7 @@ from airgap.bundle.volumes import open_bundle
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MAX_RECOGNISED_BELOW, MAX_ROOT_BYTES, MAX_ROOT_STEPS, MAX_ROOTS_BYTES
 from airgap.trust.root import SignedRoot, walk_roots
+from airgap.values import dataclass
 
 _FULL = 64
 

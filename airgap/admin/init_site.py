@@ -1,7 +1,6 @@
 """Set up a sending site: keys, the first trust root, and the ledger's first record."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from airgap.trust.change import ROOT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import PublicKey, SigningKey
 from airgap.trust.root import SignedRoot, new_root
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

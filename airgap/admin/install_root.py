@@ -1,7 +1,6 @@
 """Install a trust root: the one decision that a person makes without a signature."""
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.admin.find_root import normal_fingerprint
@@ -13,6 +12,7 @@ from airgap.oci.name_rules import ANY_NAME, NameRule, NameRules
 from airgap.sender_state import DEFAULT_SENDER, SENDER_FILE, SenderSettings
 from airgap.site import MarkKind, Site
 from airgap.trust.root import SignedRoot, walk_roots
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Recalls a bundle: the next trust root says that it must no longer be used (FORMAT.md §11)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from airgap.owned import read_owned
 from airgap.site import Site
 from airgap.trust.change import recall_bundle
 from airgap.trust.recall import Recall
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

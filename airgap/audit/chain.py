@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
@@ -18,6 +18,7 @@ from airgap.audit.merkle import MerkleTree
 from airgap.audit.record import BEGIN, END, NO_PREVIOUS, TORN, Record, parse_record
 from airgap.errors import FormatError, LedgerError
 from airgap.limits import MAX_LEDGER_LINE_BYTES
+from airgap.values import dataclass
 
 SHELL_CHECK = r"""
 n=1 prev=$(printf %064d 0); while IFS= read -r line || [ -n "$line" ]; do

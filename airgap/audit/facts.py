@@ -8,7 +8,7 @@ used only if the ledger has the same line at the same position; later records ar
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ from airgap.durable import exists
 from airgap.errors import FormatError, LedgerError
 from airgap.limits import MAX_LEDGER_SUMMARY_BYTES, MAX_OPEN_ATTEMPTS
 from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.values import dataclass
 
 OVERRIDE = "override"
 """The event of a note that a person settled a difference between the ledger and the files."""

@@ -5,7 +5,7 @@ subject, image and field is on its own line, without spaces, so that people can 
 network, and grep can search it.
 """
 
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -19,6 +19,7 @@ from airgap.oci.in_toto import StatementFields, json_lines, one_of, sha256_in, s
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump
 from airgap.times import format_time
+from airgap.values import dataclass
 
 PREDICATE_TYPE = "urn:airgap:receipt:v1"
 

@@ -21,7 +21,6 @@ that reports understand: `bundle` {stream, serial, statement_sha256} and `images
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from operator import itemgetter
@@ -30,6 +29,7 @@ from typing import Any
 from airgap.errors import FormatError
 from airgap.limits import MAX_LEDGER_LINE_BYTES
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.values import dataclass
 
 NO_PREVIOUS = "0" * 64
 """`prev` of the first line."""
@@ -39,6 +39,8 @@ TORN = "torn"
 
 BEGIN, END, NOTE = "begin", "end", "note"
 PHASES = (BEGIN, END, NOTE)
+MEDIUM = "medium"
+"""The event of the notes that a medium is lost, or was found."""
 
 HEAD = ("seq", "prev", "time", "utc_offset", "boot_id", "host", "site", "tool", "user", "event", "phase")
 """The fields of every record; details cannot have these names."""

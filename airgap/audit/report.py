@@ -1,7 +1,6 @@
 """Reads entries from the ledger; the begin and end records of an attempt become one entry."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from airgap.audit.chain import Line, read_ledger
 from airgap.audit.facts import sender_in
 from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant
+from airgap.values import dataclass
 
 OPEN = "open"
 """The result of an entry without an end: the attempt is still running, or it was killed."""

@@ -4,7 +4,6 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import make_folder, media_errors, not_plain, write_all
@@ -12,6 +11,7 @@ from airgap.bundle.mounts import has_one_name
 from airgap.durable import exists
 from airgap.errors import SizeMismatchError
 from airgap.oci.digest import ByteStream, Digest
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,16 +5,16 @@ reported as written if only the kernel's cache is known to hold it.
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from airgap.bundle.contents import BUNDLE_FOLDERS
-from airgap.bundle.files import Folder
+from airgap.bundle.files import BUNDLE_FOLDERS, Folder
 from airgap.bundle.medium import Medium
 from airgap.bundle.read_back import Written, read_back
 from airgap.errors import IntegrityError, MediaError, UnlistedContentError
 from airgap.oci.digest import Advance
+from airgap.values import dataclass
 
 _HINT = (
     "write it again with `airgap pack`, `repack`, `repair` or `kit`; do not use a medium that fails "

@@ -4,8 +4,8 @@ images that engines read, `index.json` and `manifest.json`.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import resources
+from dataclasses import field, replace
+from pathlib import Path
 from typing import Any
 
 from airgap.bundle.upstream import trusted_root_file
@@ -15,12 +15,12 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageManifest
 from airgap.oci.reference import PASSING_NAME, ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.values import dataclass
 
 ENVELOPE_FILE = "bundle.dsse.json"
 STATEMENT_FILE = "statement.json"
 SUMS_FILE = "SHA256SUMS"
 VERIFY_FILE = "VERIFY.txt"
-BUNDLE_FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
 SET_ASIDE = ENVELOPE_FILE + ".part"
 
 _KEYID = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -144,7 +144,7 @@ def describe_contents(
         OCI_LAYOUT_FILE: OCI_LAYOUT,
         INDEX_FILE: index_json(images),
         MANIFEST_FILE: manifest_json(views),
-        VERIFY_FILE: resources.files("airgap.bundle").joinpath(VERIFY_FILE).read_bytes(),
+        VERIFY_FILE: Path(__file__).with_name(VERIFY_FILE).read_bytes(),
         **{f"trust/{version}.root.json": raw for version, raw in roots.items()},
         **{trusted_root_file(Digest.of(raw).hex): raw for raw in trusted_roots},
     }

@@ -1,7 +1,6 @@
 """What a delta builds on: the receipts and bundles that a statement names (FORMAT.md §3.1)."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from airgap.limits import MAX_DELTA_BASES
 from airgap.oci.in_toto import sha256_in
 from airgap.oci.strict_json import Fields
 from airgap.times import format_time
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

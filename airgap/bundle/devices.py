@@ -7,10 +7,10 @@ device itself, so they are shortened and cleaned before they are shown.
 import contextlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.limits import MAX_DEVICE_DEPTH, MAX_DEVICE_FILE_BYTES, MAX_DEVICE_TEXT_CHARACTERS
+from airgap.values import dataclass
 
 _SECTOR = 512
 _NUMBER = re.compile(r"[0-9]+:[0-9]+", re.ASCII)

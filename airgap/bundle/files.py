@@ -9,7 +9,6 @@ import io
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -25,6 +24,10 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.oci.digest import Advance, ByteStream
+from airgap.values import dataclass
+
+BUNDLE_FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
+"""The folders in the folder of a bundle."""
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

@@ -4,7 +4,7 @@ whether a bundle is cut, and from which free space and file size the cut is plan
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from airgap.bundle.blob_files import Segment, size_of
@@ -19,6 +19,7 @@ from airgap.errors import AirgapError, NoSpaceError
 from airgap.limits import MAX_VOLUME_TABLE_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
+from airgap.values import dataclass
 
 PLANNED_CUT_FILE = VOLUME_FILE + ".part"
 _UNKNOWN = "0" * 64

@@ -5,7 +5,7 @@ where it uses what was carried.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from airgap.bundle.contents import DockerView
 from airgap.bundle.statement import ImageKind, PlatformRecord
@@ -25,6 +25,7 @@ from airgap.oci.documents import (
 from airgap.oci.files_artifact import CarriedFile, files_of
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 PREFERRED = Platform("linux", "amd64")
 

@@ -12,8 +12,7 @@ import stat
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from airgap.bundle.contents import BUNDLE_FOLDERS
-from airgap.bundle.files import closing_file, make_folder, media_errors
+from airgap.bundle.files import BUNDLE_FOLDERS, closing_file, make_folder, media_errors
 from airgap.durable import NO_LOCKS
 from airgap.errors import AirgapError, MediaError, UnlistedContentError, UsageError
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.bundle.devices import Device, SystemFolders, clean
@@ -10,6 +10,7 @@ from airgap.bundle.files import media_errors
 from airgap.bundle.mounts import Mount, mount_of, read_mounts
 from airgap.durable import exists
 from airgap.errors import MediaError, NoSpaceError
+from airgap.values import dataclass
 
 SYSTEM_FOLDERS = tuple(map(Path, ("/", "/boot", "/boot/efi", "/efi", "/usr", "/var", "/home")))
 """The folders of the running system. One that is not a mount point belongs to the medium of another one."""

@@ -3,11 +3,11 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from airgap.limits import MAX_MOUNTINFO_BYTES, MAX_SEARCHED_MEDIA
+from airgap.values import dataclass
 
 _NTFS, _FUSE = ("ntfs", "ntfs3"), ("fuse", "fuseblk")
 _MEDIA_FOLDERS = ("/media", "/run/media", "/mnt")

@@ -11,7 +11,6 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +25,7 @@ from airgap.errors import (
     UnlistedContentError,
 )
 from airgap.oci.digest import Advance, Hasher
+from airgap.values import dataclass
 from airgap.workers import errors_of, run_all
 
 BUFFER = 4 << 20

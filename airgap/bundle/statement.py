@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -19,6 +19,7 @@ from airgap.oci.in_toto import StatementFields, json_lines, sha256_in, statement
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump
 from airgap.times import format_time
+from airgap.values import dataclass
 
 BUNDLE_PREDICATE_TYPE = "urn:airgap:bundle:v1"
 

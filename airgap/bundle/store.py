@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +30,7 @@ from airgap.errors import (
 )
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest, Hasher, copy
 from airgap.oci.documents import Descriptor
+from airgap.values import dataclass
 from airgap.workers import run_all, run_each
 
 # O_NONBLOCK: opening must not wait if the path is a pipe

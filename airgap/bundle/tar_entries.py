@@ -8,7 +8,7 @@ a pax record that would fit into the header, sparse files, two names for an entr
 import io
 import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from airgap.bundle import pax
@@ -24,6 +24,7 @@ from airgap.limits import (
     MAX_TAR_TRAILER_BYTES,
 )
 from airgap.oci.digest import CHUNK, ByteStream
+from airgap.values import dataclass
 
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 """The two zero blocks after the last entry."""

@@ -6,11 +6,11 @@ refuse the archive or end its list of entries. `tests/judges/archives.py` compar
 """
 
 import re
-from dataclasses import dataclass
 
 from airgap.bundle.pax import OCTAL_SIZE_LIMIT, decode
 from airgap.errors import FormatError
 from airgap.limits import MAX_TAR_FILE_BYTES, MAX_TAR_OWNER_ID, MAX_TAR_TIME_SECONDS
+from airgap.values import dataclass
 
 BLOCK = 512
 

@@ -1,7 +1,6 @@
 """The signature of an image's maker that the statement records (FORMAT.md §3, `upstream_signature`)."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from airgap.errors import FormatError
@@ -9,6 +8,7 @@ from airgap.limits import MAX_TEXT_CHARACTERS
 from airgap.oci.digest import Digest
 from airgap.oci.in_toto import sha256_in
 from airgap.oci.strict_json import Fields
+from airgap.values import dataclass
 
 _SUFFIX = ".trusted_root.json"
 

@@ -4,13 +4,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from typing import Self
 
 from airgap.errors import FormatError, NoSpaceError
 from airgap.limits import MAX_PARTS, MAX_VOLUME_TABLE_BYTES, MAX_VOLUMES
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.values import dataclass
 
 VOLUME_FILE = "volume.json"
 

@@ -21,19 +21,13 @@ A kit is written in the same order, with other names (`Form`).
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol, Self
 
 from airgap.bundle.check_written import OnMedia, announce, prove_sealed
-from airgap.bundle.contents import (
-    BUNDLE_FOLDERS,
-    ENVELOPE_FILE,
-    STATEMENT_FILE,
-    BundleContents,
-    signature_file,
-)
-from airgap.bundle.files import holds, media_errors, write_file
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, BundleContents, signature_file
+from airgap.bundle.files import BUNDLE_FOLDERS, holds, media_errors, write_file
 from airgap.bundle.folders import PLANNED_CUT_FILE, BundleFolders
 from airgap.bundle.locks import claimed
 from airgap.bundle.read_back import Written
@@ -42,6 +36,7 @@ from airgap.bundle.volume_table import VOLUME_FILE
 from airgap.durable import exists, sync_folder
 from airgap.limits import MAX_JSON_BYTES
 from airgap.oci.digest import Advance
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@ their envelopes. Reading both is slow, so it is done only for a bundle that woul
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 
 from airgap.bundle.delta_bases import DeltaBase
 from airgap.bundle.statement import Statement
@@ -14,6 +13,7 @@ from airgap.oci.digest import Digest
 from airgap.owned import read_owned
 from airgap.site import Mark, MarkKind, Site
 from airgap.trust.envelope import Envelope
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

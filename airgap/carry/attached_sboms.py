@@ -10,7 +10,6 @@ predicate type of an in-toto statement, as SPDX, CycloneDX, Syft, BuildKit and c
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from airgap.bundle.files import Files
 from airgap.bundle.statement import ImageKind, ImageRecord, Statement
@@ -20,6 +19,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor, ImageManifest, parse_document
 from airgap.oci.platform import UNKNOWN
 from airgap.oci.referrers import COSIGN_TAG
+from airgap.values import dataclass
 
 SBOM_TYPES = frozenset({
     "application/spdx+json", "text/spdx", "text/spdx+json", "text/spdx+xml", "application/spdx+xml",

@@ -1,7 +1,7 @@
 """Compares the images of two manifests, locks or bundles, by their names on the offline side."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from airgap.errors import FormatError
 from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.oci.digest import Digest
 from airgap.recognise import PathKind, recognise
+from airgap.values import dataclass
 
 
 class Change(StrEnum):

@@ -7,13 +7,12 @@ are read, and only missing or wrong ones are written.
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.blob_files import size_of
 from airgap.bundle.check_written import OnMedia
-from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, BundleContents
-from airgap.bundle.files import Folder, media_errors
+from airgap.bundle.contents import ENVELOPE_FILE, SET_ASIDE, STATEMENT_FILE, BundleContents
+from airgap.bundle.files import BUNDLE_FOLDERS, Folder, media_errors
 from airgap.bundle.folders import BundleFolders, SpaceNeeded, choose_folders, choose_one_folder, layers_of
 from airgap.bundle.statement import Statement
 from airgap.bundle.store import BlobStore, fill
@@ -39,6 +38,7 @@ from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.trust.cosign import is_material
 from airgap.trust.envelope import Envelope
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ import contextlib
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.contents import STATEMENT_FILE
@@ -21,6 +20,7 @@ from airgap.durable import exists
 from airgap.errors import AirgapError, UsageError
 from airgap.limits import MAX_EXAMINED_BUNDLES, MAX_STATEMENT_BYTES
 from airgap.recognise import PathKind, bundles_in, recognise
+from airgap.values import dataclass
 
 _TITLE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}-[0-9]{4,9}", re.ASCII)
 _SHOWN = 8

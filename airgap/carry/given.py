@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from airgap.bundle.statement import Statement
@@ -13,6 +13,7 @@ from airgap.carry.verify import VerifiedBundle, authenticate
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, receiver, verify_here
 from airgap.errors import AirgapError
 from airgap.site import Mark, Site
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,10 @@
 """The identities that signed the images of a bundle without a key (FORMAT.md §3, `upstream_signature`)."""
 
-from dataclasses import dataclass
-
 from airgap.bundle.statement import Statement
 from airgap.bundle.upstream import UpstreamIdentity
 from airgap.oci.reference import ImageReference
 from airgap.trust import keyless
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

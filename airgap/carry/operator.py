@@ -1,7 +1,6 @@
 """The person who works with a bundle on this machine, and the question for its next volume."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from airgap.bundle.volumes import BundleLocation, VolumeSet, missing_volumes, op
 from airgap.errors import AirgapError, IncompleteError
 from airgap.progress import Progress
 from airgap.site import Site
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Refuses recalled bundles, and finds what is still loaded of them, by the receipts of the loading site."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from airgap.audit.receipt import CONTENT_ONLY, PRESENT, Receipt, ReceiptImage
 from airgap.bundle.statement import Statement
@@ -13,6 +12,7 @@ from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from airgap.trust.recall import Recall
 from airgap.trust.root import TrustRoot
+from airgap.values import dataclass
 
 _SHOWN = 8
 """The most names in one message; the others are counted."""

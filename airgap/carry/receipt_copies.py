@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import closing_file, media_errors, write_all
@@ -19,6 +18,7 @@ from airgap.durable import exists, sync_names
 from airgap.errors import AirgapError, MediaError, UsageError
 from airgap.limits import MAX_RECEIPT_FOLDER_NAMES
 from airgap.oci.digest import Digest
+from airgap.values import dataclass
 
 RECEIPTS_FOLDER = "receipts"
 """The folder beside a bundle; no part of it (FORMAT.md §10)."""

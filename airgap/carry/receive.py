@@ -5,7 +5,7 @@ repairs a damaged copy.
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from airgap.audit.ledger import Attempt
@@ -29,6 +29,7 @@ from airgap.carry.operator import Operator
 from airgap.carry.receiver import OlderRule, Receiver
 from airgap.carry.verify import CheckedBundle, check
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper, verify_here
+from airgap.values import dataclass
 
 _NEXT = "run the same command again with the next volume"
 

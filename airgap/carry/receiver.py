@@ -1,7 +1,6 @@
 """The verifying site, and whether a bundle is for it, now (FORMAT.md §7, step 7)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,6 +11,7 @@ from airgap.errors import DestinationError, ExpiredError, RollbackError, TrustEr
 from airgap.site import Mark
 from airgap.times import format_time
 from airgap.trust.root import SignedRoot, TrustRoot
+from airgap.values import dataclass
 
 
 def _keep_none(_: SignedRoot) -> None:

@@ -5,7 +5,6 @@ Docker engine.
 import contextlib
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -21,6 +20,7 @@ from airgap.limits import (
 )
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.progress import Progress
+from airgap.values import dataclass
 
 
 class LoadWay(StrEnum):

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,7 @@ from airgap.endpoints.remote import Host
 from airgap.errors import AirgapError, EndpointError, LinkError, PartialError, TransportError, UsageError
 from airgap.progress import Progress
 from airgap.site import Site
+from airgap.values import dataclass
 from airgap.workers import run_all
 
 DEFAULT_FOLDER = "airgap-bundles"

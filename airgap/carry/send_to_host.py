@@ -9,15 +9,17 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import field
 
-from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, signature_file
+from airgap.bundle.files import BUNDLE_FOLDERS
 from airgap.carry.verify import CheckedBundle
 from airgap.endpoints.remote import FileKind, Host
 from airgap.errors import TransportError
 from airgap.limits import MAX_REMOTE_SUMS_BYTES
 from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest
 from airgap.progress import Progress
+from airgap.values import dataclass
 from airgap.workers import run_all
 
 PART = ".part"

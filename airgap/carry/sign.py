@@ -1,7 +1,7 @@
 """Add a signature to a sealed bundle. A signature vouches for the content, so every byte is checked first."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from airgap.bundle.contents import ENVELOPE_FILE, signature_file
@@ -21,6 +21,7 @@ from airgap.trust.envelope import Envelope
 from airgap.trust.keys import Signer
 from airgap.trust.policy import check_revocations, check_signatures_so_far, lacks
 from airgap.trust.root import TrustRoot
+from airgap.values import dataclass
 
 Agree = Callable[[CheckedBundle, TrustRoot], None]
 """Shows a person the bundle that is to be signed, with the root that counts, and raises unless they agree."""

@@ -4,11 +4,10 @@ It is for people who hold an unknown medium, and for nothing else: no root is ke
 and the statement is read, and the result cannot be verified, loaded or copied (FORMAT.md §7.3).
 """
 
-from dataclasses import dataclass
-
 from airgap.bundle.files import Files
 from airgap.bundle.statement import Statement
 from airgap.carry.verify import read_envelope, read_statement
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,12 @@ for all of them.
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from pathlib import Path
 
-from airgap.bundle.contents import BUNDLE_FOLDERS, ENVELOPE_FILE, STATEMENT_FILE, signature_file
+from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, signature_file
 from airgap.bundle.damage import raise_all
-from airgap.bundle.files import Files, SeekableStream, unlisted
+from airgap.bundle.files import BUNDLE_FOLDERS, Files, SeekableStream, unlisted
 from airgap.bundle.statement import Requirement, Statement
 from airgap.carry.recalled import check_recalled
 from airgap.carry.receiver import Receiver, check_receiver
@@ -40,7 +40,6 @@ from airgap.errors import (
     UnknownKeyError,
     UnlistedContentError,
 )
-from airgap.kit.statement import KitStatement
 from airgap.limits import MAX_BUNDLE_FILES, MAX_ENVELOPE_BYTES, MAX_ROOT_STEPS, MAX_STATEMENT_BYTES
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
@@ -49,6 +48,7 @@ from airgap.site import Mark
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope, Signature
 from airgap.trust.policy import SignatureVerdict, check_revocations, check_signatures, check_signatures_so_far
 from airgap.trust.root import SignedRoot, TrustRoot
+from airgap.values import dataclass
 from airgap.workers import errors_of, run_all
 
 REPAIR_HINT = (
@@ -239,7 +239,7 @@ def verify(folder: Files, receiver: Receiver) -> VerifiedBundle:
 def _check(folder: Files, authenticated: Authenticated, verdict: SignatureVerdict) -> CheckedBundle:
     try:
         # 8: exactly the listed files exist, and the signature files equal the envelope's signatures.
-        sizes = check_files(folder, authenticated.statement, authenticated.envelope.signatures)
+        sizes = check_files(folder, authenticated.statement.subjects, authenticated.envelope.signatures)
         # 9: check the small files, and that they agree on the images.
         images = SmallFilesCheck(folder, authenticated.statement, sizes).images()
     except UnlistedContentError:  # another copy cannot repair an additional file
@@ -303,14 +303,14 @@ def _walk_roots(folder: Files, receiver: Receiver) -> list[SignedRoot]:
 
 def check_files(
     folder: Files,
-    statement: Statement | KitStatement,
+    subjects: Collection[str],
     signatures: tuple[Signature, ...],
     envelope: str = ENVELOPE_FILE,
     folders: Collection[str] = BUNDLE_FOLDERS,
 ) -> dict[str, int]:
-    """Do step 8: exactly the listed files exist. Returns their sizes."""
+    """Do step 8: exactly the listed files exist, which are the `subjects`. Returns their sizes."""
     loose = {signature_file(signature.keyid, envelope): signature.sig for signature in signatures}
-    expected = {*statement.subjects, envelope, STATEMENT_FILE, *loose}
+    expected = {*subjects, envelope, STATEMENT_FILE, *loose}
     sizes: dict[str, int] = {}
     for file in folder.files(folders):
         sizes[file.name] = file.size
@@ -322,7 +322,7 @@ def check_files(
     for name, sig in loose.items():
         if sizes[name] != len(sig) or folder.read(name, len(sig)) != sig:
             raise DigestMismatchError("not the signature in the envelope", subject=folder.where(name))
-    return {name: sizes[name] for name in statement.subjects}
+    return {name: sizes[name] for name in subjects}
 
 
 def _refuse_other_files(folder: Files, extra: Sequence[str], absent: Sequence[str]) -> None:

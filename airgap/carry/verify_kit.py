@@ -4,7 +4,6 @@ import contextlib
 import shutil
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from airgap.oci.digest import CHUNK, CheckedReader, Digest
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.policy import SignatureVerdict, check_signatures
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _new_folder(path: Path | None) -> Iterator[None]:
 
 def _check_files(folder: Folder, statement: KitStatement, envelope: Envelope, copy: Path | None) -> None:
     """Check that exactly the listed files exist, with the right digests, and check the installer's list."""
-    sizes = check_files(folder, statement, envelope.signatures, KIT_ENVELOPE_FILE, FOLDERS)
+    sizes = check_files(folder, statement.subjects, envelope.signatures, KIT_ENVELOPE_FILE, FOLDERS)
     if (total := sum(sizes.values())) != statement.total_bytes:
         want, got = f"{statement.total_bytes:,} bytes", f"{total:,}"
         raise SizeMismatchError("wrong total size of the files", subject=folder.path, want=want, got=got)

@@ -3,7 +3,6 @@ were written to it. No image is loaded, and the bundle may be for another site.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.bundle_tar import TarFolder
@@ -18,6 +17,7 @@ from airgap.carry.operator import Operator
 from airgap.carry.verify import CheckedBundle, check
 from airgap.carry.verify_recorded import bundle_attempt, bundle_details, keeper
 from airgap.oci.digest import Digest
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

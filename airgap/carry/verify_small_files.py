@@ -1,7 +1,7 @@
 """Check that a bundle's small files agree about its images (FORMAT.md §7, step 9)."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import assert_never
 
 from airgap.bundle.contents import (
@@ -40,6 +40,7 @@ from airgap.oci.reference import ImageReference
 from airgap.trust import keyless
 from airgap.trust.cosign import check_image, materials_of
 from airgap.trust.keys import PublicKey
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

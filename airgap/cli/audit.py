@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from airgap.review.find import Match
     from airgap.review.records import Kept
 
-NAME = "audit"
-PANEL = "Both sides"
 app = make_group()
 
 _MIN_SEARCH_CHARACTERS = 3

@@ -14,9 +14,6 @@ import typer
 from airgap.cli import console
 from airgap.cli.options import Output, PassphraseFile
 
-NAME = "backup"
-PANEL = "Trust and audit"
-
 
 def run(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write; it must not exist yet.")],

@@ -7,25 +7,22 @@ import os
 import shutil
 import sys
 import textwrap
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import typer
-
 from airgap.cli.error_parts import part_lines, wrong_value
-from airgap.cli.options import Output, TableOutput
-from airgap.cli.tables import Table
 from airgap.errors import AirgapError, IntegrityError, PartialError, TrustError, printable
 from airgap.hiding import hide
 
 if TYPE_CHECKING:
     from airgap.bundle.check_written import OnMedia
     from airgap.bundle.statement import Statement
+    from airgap.cli.options import Output
+    from airgap.cli.tables import Table
 
 
-def show_result(value: dict[str, Any], lines: Sequence[str | Table], output: Output) -> None:
+def show_result(value: dict[str, Any], lines: "Sequence[str | Table]", output: "Output") -> None:
     """Write the result of a command to standard output.
 
     Args:
@@ -36,11 +33,11 @@ def show_result(value: dict[str, Any], lines: Sequence[str | Table], output: Out
     if output.json:
         write_json(value)
         return
-    is_whole = not sys.stdout.isatty() or (isinstance(output, TableOutput) and output.wide)
+    is_whole = not sys.stdout.isatty() or getattr(output, "wide", False)
     width = None if is_whole else shutil.get_terminal_size().columns
     with result_output() as out:
         for item in lines:
-            for line in item.lines(width) if isinstance(item, Table) else wrapped(printable(item), width):
+            for line in wrapped(printable(item), width) if isinstance(item, str) else item.lines(width):
                 out.write(line + "\n")
 
 
@@ -63,8 +60,8 @@ def write_json(value: dict[str, Any]) -> None:
 
 def show_partial_result(
     value: dict[str, Any],
-    lines: Sequence[str | Table],
-    output: Output,
+    lines: "Sequence[str | Table]",
+    output: "Output",
     failures: Sequence[AirgapError],
     *,
     alarmed: bool = False,
@@ -74,6 +71,8 @@ def show_partial_result(
     Raises:
         typer.Exit: The result has an alarm: 13; or there are failures: the exit code is that of the first.
     """
+    import typer
+
     value["error"] = error_value(failures[0]) if failures else None
     show_result(value, lines, output)
     for failure in failures:
@@ -147,6 +146,8 @@ def show_error(error: AirgapError, *, debug: bool) -> None:
 
 def trace(error: BaseException) -> str:
     """Return the traceback, with control characters of foreign text escaped."""
+    import traceback
+
     lines = "".join(traceback.format_exception(error)).split("\n")
     return "\n".join(map(printable, lines))
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from airgap.carry.compare_images import ImageChange, ImageList
     from airgap.carry.receiver import Receiver
 
-NAME = "diff"
-PANEL = "Both sides"
 
 Before = Annotated[Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="The old one.")]
 After = Annotated[Path, typer.Argument(metavar="MANIFEST|LOCK|BUNDLE", readable=False, help="The new one.")]

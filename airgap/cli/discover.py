@@ -23,7 +23,7 @@ Examples:
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +34,7 @@ from airgap.cli.options import TableOutput
 from airgap.cli.rewritten import Request, Rewriter
 from airgap.cli.tables import Table
 from airgap.errors import NoMatchError, NotCarriedError, PartialError, UsageError, printable
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from airgap.discover.compare import Comparison
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
     from airgap.discover.findings import DiscoveredImage, Discovery, Problem
     from airgap.oci.platform import Platform
 
-NAME = "discover"
-PANEL = "Online"
 _MAX_SHOWN = 200
 """Problems that are shown."""
 

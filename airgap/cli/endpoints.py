@@ -2,7 +2,7 @@
 
 import os
 import threading
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from airgap.errors import UsageError, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 from airgap.limits import MAX_PIECE_CONNECTIONS
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from airgap.endpoints.docker.dial import Dial

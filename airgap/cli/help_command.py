@@ -7,9 +7,6 @@ from typing import Annotated
 
 import typer
 
-NAME = "help"
-PANEL = "Both sides"
-
 
 def run(
     context: typer.Context,

@@ -20,9 +20,6 @@ from airgap.cli.options import Algorithm, Output, PassphraseFile
 if TYPE_CHECKING:
     from airgap.admin.init_site import MadeSite
 
-NAME = "init"
-PANEL = "Online"
-
 
 def run(
     owner: Annotated[

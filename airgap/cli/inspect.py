@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from airgap.trust.recall import Recall
 
 NAME = "inspect"
-PANEL = "Offline"
 
 
 Sbom = Annotated[

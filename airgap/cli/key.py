@@ -12,8 +12,6 @@ from airgap.cli.register import make_group, register
 if TYPE_CHECKING:
     from airgap.site import Site
 
-NAME = "key"
-PANEL = "Both sides"
 app = make_group()
 
 

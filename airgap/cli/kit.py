@@ -20,8 +20,6 @@ from airgap.cli.register import make_app, register, with_groups
 if TYPE_CHECKING:
     from airgap.online.kit import MadeKit
 
-NAME = "kit"
-PANEL = "Online"
 app = make_app()
 
 

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
     from airgap.offline.plan_loads import PlannedLoad
 
 NAME = "load"
-PANEL = "Offline"
 
 LoadTo = Annotated[
     str | None,

@@ -1,6 +1,5 @@
 """The options of `load` that decide about names, files and older bundles."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,6 +8,7 @@ import typer
 from airgap.cli.options import Map
 from airgap.cli.reasons import checked_reason
 from airgap.errors import UsageError
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from airgap.offline.load_options import LoadOptions

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from airgap.online.platforms import Chosen
     from airgap.online.relock import KeptImages, Relocked
 
-NAME = "lock"
-PANEL = "Online"
 
 Only = Annotated[
     list[str] | None,

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 def warn_of_lost(site: "Site", paths: Iterable[Path]) -> None:
     """Warn on stderr, and in the ledger, about media of these paths that are marked as lost at this site."""
-    from airgap.audit.record import NOTE
+    from airgap.audit.files import may_have_event
+    from airgap.audit.record import MEDIUM, NOTE
+
+    if not may_have_event(site.ledger_path, MEDIUM):
+        return
     from airgap.review.media import lost_warnings
 
     warnings = lost_warnings(site, paths)

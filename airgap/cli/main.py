@@ -1,114 +1,38 @@
-"""The entry point. It registers the commands, prints each error in two lines, and returns its exit code."""
+"""The entry point. It runs a command, prints each error in two lines, and returns the exit code."""
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
 
-import typer
-
-from airgap.cli import (
-    audit,
-    backup,
-    console,
-    diff,
-    discover,
-    help_command,
-    init,
-    inspect,
-    key,
-    kit,
-    load,
-    lock,
-    pack,
-    plan,
-    recall,
-    receipt,
-    receive,
-    repack,
-    repair,
-    restore,
-    send,
-    serve,
-    sign,
-    trust,
-    verify,
-    version,
-)
-from airgap.cli.options import Output
-from airgap.cli.register import format_help, make_app, register, show_if_alone
+from airgap.cli import console
+from airgap.cli.commands import RESUMING
+from airgap.cli.overview import HELP_OPTIONS, overview
 from airgap.errors import AirgapError, MediaError, UsageError, describe_cause, printable
 from airgap.hiding import LOGIN_HINT, has_secret
 
 INTERRUPTED = 130
-
-_RESUMING = [module.NAME for module in (pack, receive, load, send, repack, repair)]
-"""The commands that resume where an interrupted run stopped; the others start again from the beginning."""
-
-_ParserError = typer.BadParameter.__bases__[0]
-"""The parser's base class of usage errors; typer exports only this subclass of it."""
-
-app = make_app(
-    name="airgap",
-    help="Carry container images across an air gap in signed, checksummed, audited bundles.",
-    epilog=format_help("""
-Online, once and then for each transfer:
-  airgap init --owner alice --site hq
-  airgap pack stack.yaml --to /media/stick
-
-Offline, once and then for each transfer:
-  airgap trust install /media/stick --site plant-7
-  airgap load /media/stick/stack-0001 --to docker
-"""),
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _show_version(value: bool) -> None:
-    if value:
-        version.run(output=Output())
-        raise typer.Exit
-
-
-@app.callback()
-def _top(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
-    ] = False,
-    verbose: Annotated[
-        int,
-        typer.Option(
-            "--verbose",
-            "-v",
-            count=True,
-            show_default=False,
-            help="Log to standard error what airgap does; -vv also logs details and what its libraries do.",
-        ),
-    ] = 0,
-) -> None:
-    """Accept the options that come before the command."""
-    show_if_alone(context)
-    if verbose:
-        from airgap.cli.logs import start_logging
-
-        start_logging(verbose)
-
-
-for module in (
-    init, discover, lock, plan, pack, sign, recall, inspect, diff, verify, receive, load, send, serve, repack,
-    repair, backup, restore, help_command, version,
-):  # fmt: skip
-    register(app, module.NAME, help_text=module.__doc__, panel=module.PANEL)(module.run)
-for group in (key, trust, receipt, audit, kit):
-    app.add_typer(group.app, name=group.NAME, help=format_help(group.__doc__), rich_help_panel=group.PANEL)
+_COLLECT_EVERY = 100_000
+"""New objects between two collections of garbage. With Python's own number, 700, it would look sixty times
+through what a command imports, none of which is garbage.
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. No exception leaves this function."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one command and return its exit code. No exception leaves this function.
+
+    Args:
+        arguments: The command line; None for that of this process, which ends after the command.
+    """
+    if arguments is not None:
+        return _main(list(arguments))
+    gc.set_threshold(_COLLECT_EVERY)
+    code = _main(sys.argv[1:])
+    gc.freeze()  # the collections at the end of a process take 30 ms, and the process ends anyway
+    return code
+
+
+def _main(words: list[str]) -> int:
     console.open_outputs()
     # SIGTERM ends a command as Ctrl-C does: the ledger gets its record, and servers are closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -116,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _refuse_empty(words)
         _refuse_other_bytes(words)
         _refuse_secrets(words)
-        code = int(app(args=words, prog_name="airgap", standalone_mode=False) or 0)
+        code = _run(words)
     except AirgapError as error:
         return _report(error, words)
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:
         console.discard_output(sys.stdout)
@@ -133,9 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report_other(error, words)
     if code == INTERRUPTED:  # newer versions of typer also return this code after Ctrl-C
         command = next((word for word in words if not word.startswith("-")), "")
-        rest = "; run the same command again to resume" if command in _RESUMING else ""
+        rest = "; run the same command again to resume" if command in RESUMING else ""
         console.say(f"interrupted{rest}\n")
     return _flushed(code)
+
+
+def _run(words: list[str]) -> int:
+    """Run the command. The help of airgap itself does not import the parser."""
+    if len(words) == 1 and words[0] in HELP_OPTIONS:
+        with console.result_output() as out:
+            out.write(overview() + "\n")
+        return 0
+    from airgap.cli.app import run_command
+
+    return run_command(words)
 
 
 def _flushed(code: int, show: Callable[[], None] = lambda: None) -> int:
@@ -202,13 +137,6 @@ def _report(error: AirgapError, words: Sequence[str]) -> int:
     return _flushed(error.exit_code)
 
 
-def _usage_error(error: Any) -> UsageError:
-    """Return the parser's error in our form, with the command whose help explains it."""
-    text = " ".join(error.format_message().split()).rstrip(".")
-    command = error.ctx.command_path if error.ctx else "airgap"
-    return UsageError(text[:1].lower() + text[1:], hint=f"{command} --help")
-
-
 def _process_limit(error: Exception) -> AirgapError | None:
     """Return the error for a resource limit of this process, as containers and `ulimit` set it; else None."""
     if isinstance(error, MemoryError):
@@ -221,9 +149,7 @@ def _process_limit(error: Exception) -> AirgapError | None:
 
 
 def _report_other(error: Exception, words: Sequence[str]) -> int:
-    """Report a usage error of the parser like one of ours; anything else is a defect in airgap."""
-    if isinstance(error, _ParserError):
-        return _report(_usage_error(error), words)
+    """Report a defect in airgap."""
     if "--debug" in words:
         console.say(console.trace(error))
     console.say(f"error: unexpected failure: {printable(describe_cause(error))}\n")

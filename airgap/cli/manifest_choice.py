@@ -1,7 +1,6 @@
 """Finds the manifest that a command means: a file, or one made of the images on the command line."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.advice import MANIFEST, refuse_other
@@ -13,6 +12,7 @@ from airgap.manifest import Lock, TransferManifest, lock_path
 from airgap.manifest.from_images import is_unedited, manifest_of_images, stream_of
 from airgap.oci.reference import ImageReference
 from airgap.recognise import PathKind, recognise
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

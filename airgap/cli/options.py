@@ -3,7 +3,6 @@
 A group is a dataclass of options, which a command takes as one parameter: see `airgap.cli.register`.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 
 from airgap.cli import complete
 from airgap.errors import UsageError
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from airgap.bundle.volumes import BundleLocation

@@ -42,9 +42,6 @@ if TYPE_CHECKING:
     from airgap.site_check import CheckedSite
     from airgap.trust.keys import Signer
 
-NAME = "pack"
-PANEL = "Online"
-
 
 To = Annotated[
     list[Path],

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from airgap.online.name_changes import LastSealed
     from airgap.online.plan import TransferPlan
 
-NAME = "plan"
-PANEL = "Online"
-
 
 def run(
     images: Images,

@@ -1,13 +1,13 @@
 """The options of `load --prune`: what a load will remove is shown first, and confirmed."""
 
 import sys
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from airgap.cli import console
 from airgap.errors import UsageError, printable
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from airgap.endpoints.ports import Target

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from airgap.review.recalls import RecallImpact
     from airgap.site_check import CheckedSite
 
-NAME = "recall"
-PANEL = "Online"
-
 
 def run(
     bundle: Annotated[

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from airgap.review.receipts import Imported, ReceiptImport
     from airgap.trust.root import TrustRoot
 
-NAME = "receipt"
-PANEL = "Both sides"
 app = make_group()
 
 Files = Annotated[

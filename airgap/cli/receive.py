@@ -19,7 +19,6 @@ from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import AcceptJump, Bundles, Jobs, MediaWriting, Output
 
 NAME = "receive"
-PANEL = "Offline"
 
 
 def run(

@@ -10,7 +10,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import typer
@@ -64,9 +64,7 @@ def with_groups(function: Command) -> Command:
         name: p.annotation for name, p in parameters.items() if is_dataclass(p.annotation)
     }
     expanded = [
-        inspect.Parameter(
-            option.name, option.KEYWORD_ONLY, default=option.default, annotation=option.annotation
-        )
+        option.replace(kind=option.KEYWORD_ONLY)
         for name, parameter in parameters.items()
         for option in (_options_of(groups[name]) if name in groups else [parameter])
     ]
@@ -83,7 +81,12 @@ def with_groups(function: Command) -> Command:
 
 
 def _options_of(group: Any) -> list[inspect.Parameter]:
-    return list(inspect.signature(group).parameters.values())
+    return [
+        inspect.Parameter(
+            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default, annotation=option.type
+        )
+        for option in fields(group)
+    ]
 
 
 def show_if_alone(context: typer.Context) -> None:

@@ -16,7 +16,6 @@ from airgap.cli.lost_media import warn_of_lost
 from airgap.cli.options import Bundles, Jobs, MediaWriting, Output, VolumeSizeText
 
 NAME = "repack"
-PANEL = "Both sides"
 
 
 def run(

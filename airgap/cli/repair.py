@@ -14,7 +14,6 @@ from airgap.cli import console
 from airgap.cli.options import BundlePaths, Jobs, MediaWriting, Output
 
 NAME = "repair"
-PANEL = "Both sides"
 
 
 def run(

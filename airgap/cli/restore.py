@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from airgap.admin.backup import Restored
     from airgap.site import Site
 
-NAME = "restore"
-PANEL = "Trust and audit"
-
 
 def run(
     backup: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],

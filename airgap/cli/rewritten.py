@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from airgap.cli.options import Map
 from airgap.errors import NotCarriedError, UsageError
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from airgap.discover.findings import Discovery

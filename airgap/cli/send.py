@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from airgap.site import Site
 
 NAME = "send"
-PANEL = "Both sides"
 _VOLUMES = "name the first volume as BUNDLE, and each further one with --volume DIR"
 
 

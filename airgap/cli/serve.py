@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from airgap.endpoints.server import ImageServer
 
 NAME = "serve"
-PANEL = "Offline"
 
 
 def run(

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from airgap.trust.root import TrustRoot
 
 NAME = "sign"
-PANEL = "Both sides"
 
 
 def run(

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from airgap.errors import printable
+from airgap.values import dataclass
 
 _GAP = "  "
 _MIN_COLUMN = 6

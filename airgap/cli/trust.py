@@ -12,8 +12,6 @@ from airgap.cli.tables import Table
 if TYPE_CHECKING:
     from airgap.trust.root import SignedRoot
 
-NAME = "trust"
-PANEL = "Both sides"
 app = make_group()
 
 

@@ -1,7 +1,6 @@
 """The commands of `airgap trust` that make and sign the next version of the trust root."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 from airgap.cli import complete, console
 from airgap.cli.options import Output, PassphraseFile
 from airgap.cli.register import register
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from airgap.admin.change_root import Changed, Signers

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 _HOLLOW = "the bundle has the image index but none of its images: there is nothing to load"
 _NO_RULE = "`airgap load` would refuse this name without --map: no rule allows {} to set it"
 NAME = "verify"
-PANEL = "Offline"
 
 
 def run(
@@ -102,7 +101,6 @@ def _check_media(bundles: list[Path], operator: "Operator", output: Output) -> N
 def _verify(folders: "BundleLocation", operator: "Operator") -> "VerifiedBundle":
     from airgap.bundle.volumes import has_all_volumes
     from airgap.carry.choose_sender import operator_for
-    from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
     from airgap.carry.verify_recorded import keeper, verify_whole_bundle
 
     if has_all_volumes(folders):
@@ -111,6 +109,8 @@ def _verify(folders: "BundleLocation", operator: "Operator") -> "VerifiedBundle"
         return verify_whole_bundle(
             folders, operator.site, operator.now, operator.jobs, operator.progress, who=who
         )
+    from airgap.carry.verify_one_volume_at_a_time import verify_in_turn
+
     return verify_in_turn(folders, operator)
 
 

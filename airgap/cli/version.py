@@ -9,8 +9,6 @@ from airgap import __version__
 from airgap.cli import console
 from airgap.cli.options import Output
 
-NAME = "version"
-PANEL = "Both sides"
 JSON_VERSION = 1
 """The version of the schemas of `--json`: docs/json.md has the rule."""
 

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping as AnyMapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from airgap.discover.context import Context
 from airgap.discover.limits import MAX_CHART_DEPTH
 from airgap.discover.sources import SourceFile
 from airgap.manifest.yaml_nodes import Mapping, Node
+from airgap.values import dataclass
 
 EMPTY = Mapping(pairs={}, key_lines={}, line=0)
 _ADDED_V = re.compile(

@@ -1,10 +1,9 @@
 """Compares what files run with what a manifest carries."""
 
-from dataclasses import dataclass
-
 from airgap.discover.findings import Certainty, DiscoveredImage, Discovery
 from airgap.manifest import TransferManifest
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ The environment of the machine is not used unless the person asks for it: the re
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from airgap.manifest.platform_text import parse_platform
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar
 from airgap.oci.platform import Platform
 from airgap.oci.reference import DOCKER_HUB, ImageReference, reference_in
+from airgap.values import dataclass
 
 _SHOWN = 200
 """Characters of a text from a file in a message."""

@@ -7,7 +7,7 @@ start from that file's folder, or from the `project_directory` that `include` gi
 import re
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.discover.compose_merge import (
@@ -23,6 +23,7 @@ from airgap.discover.dotenv import parse_dotenv
 from airgap.discover.findings import Place
 from airgap.discover.limits import MAX_INCLUDED_DEPTH, MAX_INCLUDED_FILES
 from airgap.manifest.yaml_nodes import Node, Scalar
+from airgap.values import dataclass
 
 ENV_FILE = ".env"
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com/|[^/\s]+\.git(#|$)")

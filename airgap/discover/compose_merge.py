@@ -5,7 +5,6 @@ file, so that every image can be located.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from airgap.discover.context import place_of
@@ -15,6 +14,7 @@ from airgap.discover.limits import MAX_VALUE_CHARACTERS
 from airgap.discover.sources import SourceFile
 from airgap.manifest import yaml_nodes
 from airgap.manifest.yaml_nodes import Node, Scalar
+from airgap.values import dataclass
 
 RESET, OVERRIDE = "!reset", "!override"
 _LISTS = frozenset({"profiles", "volumes", "environment", "pre_start", "post_start", "pre_stop"})

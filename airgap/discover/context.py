@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.discover.findings import Findings, Place, Span
 from airgap.discover.sources import SourceFile, Sources
 from airgap.errors import AirgapError
 from airgap.manifest.yaml_nodes import Node, Scalar, YamlStream, parse_nodes
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

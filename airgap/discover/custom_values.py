@@ -1,7 +1,5 @@
 """Finds images in the fields of custom resources, which each operator names in its own way."""
 
-from dataclasses import dataclass
-
 from airgap.discover.custom_resources import is_well_known
 from airgap.discover.findings import Certainty
 from airgap.discover.image_groups import find_groups
@@ -15,6 +13,7 @@ from airgap.discover.operands import names_in
 from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.pods import is_container, is_container_list
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
+from airgap.values import dataclass
 
 _SKIPPED = {
     "annotations", "labels", "matchLabels", "status", "managedFields", "openAPIV3Schema", "description",

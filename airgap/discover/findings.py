@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 
 from airgap.discover.limits import MAX_FOUND_PLACES, MAX_FOUND_PROBLEMS
@@ -10,6 +10,7 @@ from airgap.discover.sources import SourceFile
 from airgap.errors import FormatError
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference, normal_host
+from airgap.values import dataclass
 
 _TEMPLATE = re.compile(r"\{\{|\}\}|\$\{|\[\[|###|\$\(|<[A-Za-z_ -]+>|%[A-Z_]+%")
 """Marks of a text that another program fills in before it is the name of an image."""

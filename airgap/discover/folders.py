@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.discover.context import Context
 from airgap.discover.findings import Place
 from airgap.limits import MAX_DEPLOYMENT_DEPTH, MAX_DEPLOYMENT_FILES
+from airgap.values import dataclass
 
 CHART_FILE = "Chart.yaml"
 _SUFFIXES = frozenset({".yaml", ".yml", ".json", ".txt", ".list"})

@@ -8,13 +8,13 @@ import logging
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.discover.limits import HELM_SECONDS
 from airgap.errors import EndpointError, printable
 from airgap.limits import MAX_DEPLOYMENT_FILE_BYTES
 from airgap.programs import Program, last_line
+from airgap.values import dataclass
 
 log = logging.getLogger(__name__)
 

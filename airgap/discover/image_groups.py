@@ -7,10 +7,11 @@ it.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airgap.discover.image_text import is_template, names_image, plausible_reference, unmistakable_reference
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
+from airgap.values import dataclass
 
 _REGISTRY_KEYS = ("registry", "imageRegistry", "image_registry", "hub")
 _NAME_KEYS = ("repository", "repo", "image", "imageName")

@@ -6,7 +6,6 @@ A line has the name of an image, alone or in one of several columns (`image NAME
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 from airgap.discover.context import Context
@@ -15,6 +14,7 @@ from airgap.discover.limits import MAX_VALUE_CHARACTERS
 from airgap.discover.sources import SourceFile
 from airgap.errors import FormatError
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 _COMMENT = re.compile(r"(?:^|\s)(?:#|//).*")
 _WORD = re.compile(r"[^\s,;|=]+")

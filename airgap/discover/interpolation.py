@@ -6,9 +6,10 @@ and `${NAME:+other}`; what follows the operator may have variables itself. `$$` 
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from airgap.discover.limits import MAX_EXPANDED_CHARACTERS, MAX_VARIABLE_DEPTH
+from airgap.values import dataclass
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OPERATOR = re.compile(r":?[-?+]")

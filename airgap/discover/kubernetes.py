@@ -6,7 +6,6 @@ comments name no images that run.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from airgap.discover.chart_objects import add_chart_object
 from airgap.discover.custom_resources import STARTING_KEYS, has_no_images, is_configuration, is_core
@@ -16,6 +15,7 @@ from airgap.discover.placed_findings import PlacedFindings
 from airgap.discover.pods import add_pods
 from airgap.discover.template_parameters import parameters_in
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, iterate_nodes
+from airgap.values import dataclass
 
 _CONFIGURATION_KINDS = ("ConfigMap", "Secret")
 

@@ -1,12 +1,13 @@
 """Applies the `images:` of a kustomization, as kustomize's own transformer does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 
 from airgap.discover.findings import Place
 from airgap.discover.node_edits import map_scalars
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar, iterate_nodes
+from airgap.values import dataclass
 
 _CONTAINER_PATHS = (("containers", "[]", "image"), ("initContainers", "[]", "image"))
 _VOLUME_PATH = ("volumes", "[]", "image", "reference")

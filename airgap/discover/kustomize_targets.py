@@ -1,12 +1,13 @@
 """The objects of a kustomization, and which of them a patch changes."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from airgap.discover.kubernetes import KubernetesObject
 from airgap.discover.sources import SourceFile
 from airgap.manifest.yaml_nodes import Mapping
+from airgap.values import dataclass
 
 _MAX_PATTERN_CHARACTERS = 253
 """Names in Kubernetes have at most 253 characters."""

@@ -1,7 +1,7 @@
 """The names that images have on the offline side, from the lock of what is carried."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Self, assert_never
 
@@ -9,6 +9,7 @@ from airgap.errors import FormatError
 from airgap.manifest.lock import LockedImage
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 
 class NameForm(StrEnum):

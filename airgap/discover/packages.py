@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from airgap.discover.context import Context, place_of
 from airgap.discover.findings import Certainty
@@ -11,6 +10,7 @@ from airgap.errors import FormatError
 from airgap.manifest.platform_text import parse_platform
 from airgap.manifest.yaml_nodes import Mapping, Node, Scalar
 from airgap.oci.platform import Platform
+from airgap.values import dataclass
 
 _HAULER = "content.hauler.cattle.io/"
 _ZARF_VARIABLE = re.compile(r"###ZARF_PKG_TMPL_([A-Z0-9_]+)###")

@@ -7,7 +7,7 @@ these values changed, the file is refused.
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path, PurePosixPath
 
 from airgap.discover.findings import (
@@ -27,6 +27,7 @@ from airgap.errors import FormatError
 from airgap.manifest import yaml_nodes
 from airgap.manifest.yaml_nodes import Node, Scalar, YamlStream, iterate_nodes, parse_nodes
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 STDIN_NAME = "standard-input.yaml"
 """The name of the copy of standard input."""

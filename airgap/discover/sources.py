@@ -8,11 +8,12 @@ import codecs
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.errors import AirgapError, FormatError, MediaError, PolicyError, disk_failed
 from airgap.limits import MAX_DEPLOYMENT_BYTES, MAX_DEPLOYMENT_FILE_BYTES, MAX_DEPLOYMENT_FILES
+from airgap.values import dataclass
 
 STDIN = Path("-")
 

@@ -2,11 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The properties of an engine."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from airgap.oci.platform import Platform
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.bundle_tar import TarFolder
@@ -17,6 +16,7 @@ from airgap.errors import AirgapError, EndpointError, UsageError
 from airgap.limits import MAX_IMAGES_FOLDER_FILES, MAX_INDEX_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 _MAX_SLUG = 100
 

@@ -2,10 +2,11 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

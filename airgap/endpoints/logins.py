@@ -1,10 +1,11 @@
 """Logins for registries, and the stores that keep them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from airgap.errors import EndpointError
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ and skopeo write a whole name or a tag as the latter, whichever they were given.
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, Protocol, TypeVar
 
@@ -17,6 +16,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import CONTAINERD_NAME, OCI_INDEX, REF_NAME, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import PASSING_HOST, ImageReference
 from airgap.oci.strict_json import dump, parse_object
+from airgap.values import dataclass
 
 EMPTY_INDEX = dump({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []})
 

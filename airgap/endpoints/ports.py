@@ -12,7 +12,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -25,6 +25,7 @@ from airgap.oci.digest import Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor, check_size_and_digest
 from airgap.oci.files_artifact import CarriedFile, FileState
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 
 class Endpoint(ABC):

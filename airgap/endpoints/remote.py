@@ -1,11 +1,11 @@
 """Another machine, as `send` uses it: its files and its commands."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
 from airgap.oci.digest import Advance, ByteStream
+from airgap.values import dataclass
 
 
 class FileKind(Enum):

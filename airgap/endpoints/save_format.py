@@ -7,7 +7,7 @@ Each program reads the one it prefers, so an archive with both must name the sam
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Protocol
 
 from airgap.bundle.tar_entries import TarEntry
@@ -35,6 +35,7 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.oci.spelling import SAVED_IMAGES, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.values import dataclass
 
 INDEX = "index.json"
 MANIFEST = "manifest.json"

@@ -6,7 +6,6 @@ first bytes; documents are kept in memory and checked at the end. No other files
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 
 from airgap.bundle.compression import GunzipWitness, GzipReader
@@ -33,6 +32,7 @@ from airgap.oci.documents import (
 )
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import dump
+from airgap.values import dataclass
 
 _PEEK = 512
 

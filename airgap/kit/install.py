@@ -47,7 +47,7 @@ _SIGNATURE = re.compile(r"sig/[0-9a-f]{16}\.sig", re.ASCII)
 _VERSION = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:(a|b|rc)(\d{1,9}))?(?:\.dev(\d{1,9}))?(?:\+.*)?", re.ASCII)
 _PIP = ["--no-index", "--require-hashes", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
 _PIP += ["--disable-pip-version-check", "--no-warn-script-location"]
-_WORKS = "import airgap.bundle.compression, airgap.cli.main, airgap.manifest, airgap.trust.keys"
+_WORKS = "import airgap.bundle.compression, airgap.cli.app, airgap.manifest, airgap.trust.keys"
 """Loads the native packages, so that an incompatible library is found before the switch."""
 
 

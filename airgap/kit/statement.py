@@ -3,7 +3,7 @@ predicate type. It does not contain a time, so the same wheels give the same byt
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 
 from airgap.bundle.statement import parse_subjects, subjects_json
@@ -11,6 +11,7 @@ from airgap.errors import FormatError
 from airgap.limits import MAX_KIT_STATEMENT_BYTES
 from airgap.oci.in_toto import StatementFields, json_lines, statement_bytes
 from airgap.oci.strict_json import Fields, dump
+from airgap.values import dataclass
 
 KIT_PREDICATE_TYPE = "urn:airgap:kit:v1"
 KIT_ENVELOPE_FILE = "kit.dsse.json"

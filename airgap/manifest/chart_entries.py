@@ -1,7 +1,7 @@
 """The items of `charts` in a manifest: Helm charts from repositories over HTTP and from OCI registries."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -24,6 +24,7 @@ from airgap.manifest.strict_yaml import Document
 from airgap.manifest.tag_rule import TagRule
 from airgap.manifest.validate import Forms, Strict
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 DEFAULT_TAG = "latest"
 

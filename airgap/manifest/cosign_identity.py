@@ -1,6 +1,5 @@
 """`cosign-identity:` of an image in a manifest and in its lock: whose keyless signature it must have."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Protocol, TypeAlias
 
@@ -12,6 +11,7 @@ from airgap.manifest.fields import FilePath, LineText
 from airgap.manifest.locked_files import written_path
 from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import Strict
+from airgap.values import dataclass
 
 IDENTITY_KEY = "cosign-identity"
 _ExactText = Annotated[

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias, assert_never
 from urllib.parse import unquote, urlsplit
@@ -12,6 +11,7 @@ from airgap.manifest.file_model import FolderEntry, LongFileEntry, PathEntry, Ur
 from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.oci.files_artifact import FileMode, check_file_name
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 FILES_HOST = "airgap.internal"
 """The registry in the default name of an artifact. ICANN keeps `.internal` free for private use, so the name

@@ -12,7 +12,6 @@ hosts:
     load: registry:localhost:5000
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -23,6 +22,7 @@ from airgap.manifest import strict_yaml
 from airgap.manifest.fields import HostAddress, HostName, LineText, Port, User, Version
 from airgap.manifest.strict_yaml import Document
 from airgap.manifest.validate import Lists, Strict, validate
+from airgap.values import dataclass
 
 
 class _HostDocument(Strict):

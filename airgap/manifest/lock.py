@@ -1,7 +1,7 @@
 """The lock: the manifest with every image resolved to a digest (`NAME.lock.yaml`)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -51,6 +51,7 @@ from airgap.oci.files_artifact import EMPTY_CONFIG, artifact_descriptor, artifac
 from airgap.oci.helm_chart import chart_manifest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 _HEADER = b"# written by airgap lock; commit it beside the manifest\n"
 _TWIN_HINT = "give one of them another name with 'as' in the manifest"

@@ -1,7 +1,6 @@
 """The files of an artifact in a lock: each with the name, size and SHA-256 that `pack` must find."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from airgap.manifest.strict_yaml import Document, YamlPath
 from airgap.manifest.validate import Strict
 from airgap.oci.digest import Digest
 from airgap.oci.files_artifact import CarriedFile, FileMode, check_file_names
+from airgap.values import dataclass
 
 
 class LockedFileDocument(Strict):

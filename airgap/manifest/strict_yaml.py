@@ -9,7 +9,6 @@ PyYAML's parser in Python is used: the parser in C has other error messages and 
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias, cast
 
@@ -17,6 +16,7 @@ import yaml
 
 from airgap.errors import FormatError, MediaError, disk_failed
 from airgap.limits import MAX_YAML_BYTES, MAX_YAML_DEPTH, MAX_YAML_VALUES
+from airgap.values import dataclass
 
 Value: TypeAlias = "str | list[Value] | dict[str, Value]"
 YamlPath: TypeAlias = tuple[str | int, ...]

@@ -10,7 +10,6 @@ cannot make it hang with a tag, as it could with `re`.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import semantic_version
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
@@ -19,6 +18,7 @@ from airgap.errors import FormatError
 from airgap.limits import MAX_PATTERN_CHARACTERS, MAX_TAGS_OF_RULE
 from airgap.oci.reference import is_tag
 from airgap.oci.referrers import COSIGN_TAG, is_fallback_tag
+from airgap.values import dataclass
 
 _VERSION = re.compile(r"v?([0-9]+)\.([0-9]+)(?:\.([0-9]+)(-[0-9A-Za-z.-]+)?)?", re.ASCII)
 _NUMBERS = re.compile("([0-9]+)", re.ASCII)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +38,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.platform import Platform
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import dump
+from airgap.values import dataclass
 
 
 def offline_name(reference: ImageReference) -> ImageReference:

@@ -71,7 +71,7 @@ _RANK = {"missing": 1, "too_short": 2}
 class Strict(BaseModel):
     """A mapping with known keys only."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @classmethod
     def key_names(cls) -> tuple[str, ...]:

@@ -11,12 +11,13 @@ PyYAML's parser in C is used where there is one, because files of several megaby
 import bisect
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, NoReturn, TypeAlias
 
 import yaml
 
 from airgap.limits import MAX_DEPLOYMENT_DEPTH, MAX_DEPLOYMENT_DOCUMENTS, MAX_DEPLOYMENT_VALUES
+from airgap.values import dataclass
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DOCUMENT_MARK = re.compile(r"^---(?=[\s#]|\Z)", re.MULTILINE)

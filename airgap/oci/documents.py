@@ -7,7 +7,7 @@ and `raw` is passed on. Documents that two programs could read differently are r
 import base64
 import re
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, field
 from typing import Any, Self
 
 from airgap.errors import AmbiguousError, DigestMismatchError, FormatError, SizeMismatchError
@@ -16,6 +16,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.platform import UNKNOWN, Platform
 from airgap.oci.spelling import CONFIG, DOCUMENT, Keys, check_spelling
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.values import dataclass
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any, Self
 
@@ -17,6 +16,7 @@ from airgap.limits import (
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_MANIFEST, SCHEMA_VERSION, Descriptor, ImageManifest
 from airgap.oci.strict_json import Fields, dump
+from airgap.values import dataclass
 
 FILES_ARTIFACT = "application/vnd.airgap.files.v1"
 EMPTY_CONFIG = b"{}"

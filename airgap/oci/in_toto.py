@@ -1,12 +1,12 @@
 """in-toto Statements v1 in the canonical bytes of FORMAT.md §3: those of bundles, kits and receipts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from airgap.errors import FormatError
 from airgap.oci.digest import Digest
 from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.values import dataclass
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 

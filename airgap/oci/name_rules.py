@@ -6,7 +6,6 @@ A pattern is compared with the normal form of an image's full name, `registry/re
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Self
 
@@ -19,6 +18,7 @@ from airgap.limits import (
 )
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields
+from airgap.values import dataclass
 
 ANY_NAME = "*"
 """The pattern that matches every name."""

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from airgap.audit.receipt import PRESENT
 from airgap.audit.report import entries
@@ -12,6 +11,7 @@ from airgap.errors import PolicyError
 from airgap.oci.name_rules import NameRules
 from airgap.oci.reference import ImageReference, reference_in
 from airgap.site import Site
+from airgap.values import dataclass
 
 SERVED = "serve"
 """The target of a rule about what `airgap serve` offers."""

@@ -6,13 +6,13 @@ A layer's digest is checked before it is decompressed, and again during that.
 import io
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 
 from airgap.bundle.compression import Unpacked
 from airgap.bundle.files import SeekableStream
 from airgap.errors import FormatError, IncompleteError
 from airgap.oci.digest import ByteStream, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
+from airgap.values import dataclass
 
 _LEAST_RATIO = 0.9
 """The smallest credible ratio of plain to compressed size: gzip keeps only 32 bits of the plain size."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.bundle.files import Folder, write_file
@@ -12,6 +12,7 @@ from airgap.limits import MAX_HELD_IMAGES, MAX_HOLDINGS_BYTES
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ before all of its content is proved.
 import contextlib
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, field
 
 from airgap.bundle.contents import (
     INDEX_FILE,
@@ -26,6 +26,7 @@ from airgap.carry.verify_small_files import VerifiedImage
 from airgap.oci.digest import CHUNK, Advance, ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.offline.decompress import UnpackedLayer, claim_gzip, form_of, measure_zstd
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ from airgap.offline.step_back import give_reason, record_step_back, step_back_of
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

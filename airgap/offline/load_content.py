@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import ContentSource, ContentTarget, RegistryTarget
@@ -23,6 +23,7 @@ from airgap.offline.load_documents import DocumentLoader, reason_of
 from airgap.offline.loader import FAILED, LOADED, THERE, ConflictRule, LoadedImage, Loading
 from airgap.offline.reduced import reduced
 from airgap.progress import Wait
+from airgap.values import dataclass
 from airgap.workers import run_all
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airgap.bundle.graph import ImageGraph
 from airgap.carry.verify_small_files import VerifiedImage
@@ -14,6 +14,7 @@ from airgap.oci.reference import ImageReference
 from airgap.offline.loader import LoadedImage
 from airgap.offline.reduced import described, reduced
 from airgap.progress import Progress
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airgap.bundle.contents import INDEX_FILE, read_index
 from airgap.bundle.files import Files
@@ -16,6 +16,7 @@ from airgap.oci.documents import Descriptor
 from airgap.offline.image_tar import ImageTar
 from airgap.offline.loader import FAILED, LOADED, PLACED, THERE, LoadedImage, Loading, not_for_engines
 from airgap.offline.reduced import described, reduced
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,13 @@
 """The options of a load."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from airgap.carry.receiver import OlderRule
 from airgap.endpoints.ports import FilesTarget
 from airgap.offline.loader import ConflictRule
 from airgap.offline.prune import Confirm
 from airgap.offline.rename import Renaming
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

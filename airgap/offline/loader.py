@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -17,6 +17,7 @@ from airgap.oci.documents import Descriptor
 from airgap.offline.holdings import Holdings
 from airgap.offline.rename import Renaming
 from airgap.progress import Progress
+from airgap.values import dataclass
 
 LOADED, PLACED, THERE = Verdict.LOADED, Verdict.PLACED, Verdict.THERE
 SKIPPED, FAILED = Verdict.SKIPPED, Verdict.FAILED

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import FilesTarget
@@ -12,6 +12,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.files_artifact import CarriedFile, FileState, check_file_names
 from airgap.offline.chart_archive import archive_of
 from airgap.offline.loader import FAILED, LOADED, PLACED, SKIPPED, THERE, ConflictRule, LoadedImage, Loading
+from airgap.values import dataclass
 
 _NOT_FILES = "neither files nor a chart; --to names a target for images"
 _PRESENT = (FileState.SAME, FileState.OTHER_MODE)

@@ -1,13 +1,13 @@
 """Which of several bundles are loaded, and which are only a base of a newer one (FORMAT.md §7.1, rule 6)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from airgap.bundle.volumes import BundleLocation
 from airgap.carry.accepted_bundles import AcceptedBundles
 from airgap.carry.given import Given, by_stream, examine_all
 from airgap.site import Site
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ Only this site's own receipts prove what airgap brought (FORMAT.md §10, `pruned
 """
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import assert_never
 
 from airgap.audit.ledger import Attempt
@@ -33,6 +33,7 @@ from airgap.oci.reference import ImageReference
 from airgap.offline.loader import FAILED, LoadedImage
 from airgap.offline.rename import Renaming, renamed
 from airgap.site import Site
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

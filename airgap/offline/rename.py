@@ -1,12 +1,13 @@
 """Rename the images of a load with `--map FROM=TO`; the signed names are unchanged."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.errors import FormatError, UsageError
 from airgap.oci.reference import PASSING_NAME, ImageReference, normal_host
+from airgap.values import dataclass
 
 _WANT = "FROM=TO, each HOST[:PORT][/PATH] without a tag, as in docker.io/library=harbor.example/mirror"
 

@@ -1,7 +1,6 @@
 """What the sites have that a delta is for: the union of each site's bases, and what all sites have."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from airgap.audit.receipt import Receipt
 from airgap.bundle.delta_bases import BaseReceipt, DeltaBase, in_order
@@ -11,6 +10,7 @@ from airgap.errors import FormatError, UsageError
 from airgap.limits import MAX_DELTA_BASES
 from airgap.oci.digest import Digest
 from airgap.trust.envelope import Envelope
+from airgap.values import dataclass
 
 NOTHING: frozenset[Digest] = frozenset()
 

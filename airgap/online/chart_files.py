@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from airgap.bundle.blob_files import Beginning
 from airgap.bundle.compression import Unpacked
@@ -18,6 +17,7 @@ from airgap.limits import (
 from airgap.manifest.chart_versions import newest_version
 from airgap.manifest.strict_yaml import Value, parse_yaml
 from airgap.oci.digest import Digest, read_up_to
+from airgap.values import dataclass
 
 _SHOWN = 5
 """Versions in an error."""

@@ -1,7 +1,6 @@
 """The images that a chart runs, as items of the manifest; guesses are only listed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from airgap.discover.charts import discover_packed
 from airgap.discover.context import Choices
@@ -12,6 +11,7 @@ from airgap.manifest import BroughtByChart, ImageEntry, TransferManifest
 from airgap.manifest.chart_entries import ChartOptions
 from airgap.oci.reference import ImageReference
 from airgap.online.read_chart import ReadChart
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from airgap.bundle.graph import ImageGraph, walk_image
 from airgap.bundle.statement import REPACKED, ImageRecord
@@ -19,6 +19,7 @@ from airgap.online.files_source import FilesSource
 from airgap.online.plan import PER_IMAGE, Failures, PlannedExport, PlannedImage, TransferPlan, refuse_failures
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms
 from airgap.progress import Progress
+from airgap.values import dataclass
 
 _PACK_AGAIN = "run the same command again (fetched content is kept), or seal without them: --allow-partial"
 

@@ -1,7 +1,7 @@
 """Puts what a manifest stands for in its place: tags for rules, and the images that its charts run."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest
@@ -15,6 +15,7 @@ from airgap.online.plan import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.online.read_chart import ReadChart, read_from_registry, read_from_repository
 from airgap.online.relock import names_chart, unchanged_items
 from airgap.online.tag_rules import apply_rules
+from airgap.values import dataclass
 from airgap.workers import run_all
 
 

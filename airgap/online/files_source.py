@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.endpoints.ports import ContentSource, Source
@@ -12,6 +11,7 @@ from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import OCI_MANIFEST, Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.online.local_files import open_local
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

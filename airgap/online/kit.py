@@ -6,7 +6,6 @@ people's signatures are kept.
 
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -30,6 +29,7 @@ from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import Signer
+from airgap.values import dataclass
 
 KIT_FORM = Form(KIT_ENVELOPE_FILE, FOLDERS, small_folders=("wheels", "requirements"))
 _STREAM = "airgap-kit"

@@ -1,7 +1,6 @@
 """Finds the images of an archive or layout that an item of a manifest names, and those that it leaves out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from airgap.endpoints.listing import ListedImage
 from airgap.errors import FormatError, NotFoundError
@@ -10,6 +9,7 @@ from airgap.manifest import ImageEntry
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags, is_fallback_tag
+from airgap.values import dataclass
 
 _SHOWN = 10
 

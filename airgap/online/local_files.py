@@ -4,7 +4,6 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from airgap.limits import MAX_ARTIFACT_FILES, MAX_FILE_NAME_PARTS, MAX_LISTED_NA
 from airgap.oci.digest import Digest, copy
 from airgap.oci.files_artifact import FileMode, check_file_name
 from airgap.progress import Progress, Silent
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Resolves each tag in a manifest to its current digest."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from airgap.endpoints.listing import ListingSource
 from airgap.endpoints.ports import ContentSource, ExportSource, Source
@@ -27,6 +27,7 @@ from airgap.online.platforms import choose_held, choose_platforms, default_platf
 from airgap.online.referrers import with_attached
 from airgap.online.relock import KeptImages
 from airgap.progress import Progress
+from airgap.values import dataclass
 from airgap.workers import run_all
 
 

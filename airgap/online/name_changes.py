@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from airgap.bundle.files import Folder
 from airgap.bundle.statement import Statement
@@ -13,6 +13,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.site import Site
 from airgap.trust.envelope import Envelope
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

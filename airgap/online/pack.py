@@ -7,7 +7,6 @@ repaired, and keeps its statement, so that a serial never has two statements.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +55,7 @@ from airgap.online.upstream import check_upstream
 from airgap.progress import Progress
 from airgap.site import Site
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
+from airgap.values import dataclass
 
 
 def pack(

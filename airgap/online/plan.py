@@ -8,7 +8,7 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from airgap.bundle.contents import check_names
@@ -39,6 +39,7 @@ from airgap.online.bases import Bases
 from airgap.online.files_source import FilesSource
 from airgap.online.platforms import EVERYTHING, Chosen, choose_platforms, has_of
 from airgap.trust.cosign import is_material
+from airgap.values import dataclass
 from airgap.workers import Memo, run_all
 
 OpenSource = Callable[[str, ImageReference | None, Path | None], Source]

@@ -10,7 +10,7 @@ import os
 import platform as machine
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from airgap.bundle.graph import Read, read_checked
@@ -29,6 +29,7 @@ from airgap.oci.documents import (
     runnable_config,
 )
 from airgap.oci.platform import UNKNOWN, Platform
+from airgap.values import dataclass
 
 ATTESTED = "vnd.docker.reference.digest"
 """Annotation of an attestation's entry in an index: the image manifest that it is about (BuildKit)."""

@@ -1,7 +1,6 @@
 """Reads charts from repositories over HTTP and from registries, with their provenance; all of it hostile."""
 
 import contextlib
-from dataclasses import dataclass
 
 from airgap.bundle.files import read_small
 from airgap.endpoints.ports import ContentSource
@@ -25,6 +24,7 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, parse_object
 from airgap.online.chart_files import find_in_index, read_metadata
 from airgap.online.plan import OpenSource
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ They are optional: if a registry does not answer, the image is carried, and its 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from airgap.bundle.graph import read_checked
@@ -19,6 +19,7 @@ from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_docu
 from airgap.oci.reference import ImageReference
 from airgap.online.plan import DocumentCache
 from airgap.online.platforms import ATTESTED, choose_platforms, has_of
+from airgap.values import dataclass
 
 _MAX_REASONS = 900
 

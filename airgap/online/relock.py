@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from airgap.errors import AirgapError, UsageError
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest
 from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 KeptImages = Mapping[int, Sequence[LockedImage]]
 """The locked images of items of the manifest that are not resolved again, by the item's position."""

@@ -1,13 +1,14 @@
 """Puts tags in the place of the rules for them in a manifest, and reports how the tags have changed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airgap.endpoints.listing import TagListSource
 from airgap.errors import NotFoundError, UsageError
 from airgap.manifest import ImageEntry, Lock, TransferManifest
 from airgap.online.plan import METADATA_JOBS, Failures, OpenSource, sort_out
 from airgap.online.relock import names_chart, names_reference
+from airgap.values import dataclass
 from airgap.workers import run_all
 
 

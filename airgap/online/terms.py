@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from airgap.trust.envelope import STATEMENT_TYPE, Envelope, pae
 from airgap.trust.keys import Signer
 from airgap.trust.policy import counted_keys
 from airgap.trust.root import TrustRoot
+from airgap.values import dataclass
 
 CLOCK_SKEW = timedelta(days=1)
 """The time by which a receiver's clock may be behind the sender's before a new bundle is "not valid yet"."""

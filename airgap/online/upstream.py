@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.bundle.files import Folder, read_small
@@ -17,6 +17,7 @@ from airgap.online.plan import PlannedImage, TransferPlan
 from airgap.trust.cosign import SignatureMaterial, check_image, materials_of
 from airgap.trust.keyless import Identity, KeylessVerifier
 from airgap.trust.keys import PublicKey
+from airgap.values import dataclass
 
 _Check = Callable[[Sequence[SignatureMaterial]], object]
 """Raises an error unless one of the materials is a signature that counts."""

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.bundle.files import media_errors
@@ -20,6 +19,7 @@ from airgap.kit.install import GLIBC
 from airgap.kit.statement import KitTarget
 from airgap.limits import PIP_SECONDS
 from airgap.oci.digest import Digest
+from airgap.values import dataclass
 
 _MACHINES = ("x86_64", "aarch64")
 PLATFORMS = tuple(f"{libc}-{machine}" for libc in ("linux", "musllinux") for machine in _MACHINES)

@@ -2,7 +2,6 @@
 
 import fnmatch
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -13,6 +12,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.review.records import KeptReceipt
+from airgap.values import dataclass
 
 
 class State(StrEnum):

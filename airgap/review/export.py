@@ -3,13 +3,14 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC
 from types import MappingProxyType
 from typing import TextIO
 
 from airgap.audit.report import LedgerEntry
 from airgap.errors import printable
+from airgap.values import dataclass
 
 COLUMNS = (
     "seq", "time_utc", "site", "event", "result", "exit_code", "user", "claimed_user", "host", "bundle",

@@ -3,7 +3,7 @@ by whom, and where to.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from airgap.review.recalls import recalls_by_sender
 from airgap.review.receipts import against_bundle
 from airgap.review.records import Kept, KeptReceipt, Sealed
 from airgap.review.signers import owners_of
+from airgap.values import dataclass
 
 BLOB = "a blob"
 DISPUTED = ", not as sealed"

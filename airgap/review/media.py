@@ -6,24 +6,20 @@ on two media, so a mark only warns and never refuses: every byte from a medium i
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from airgap.audit.record import NOTE, Outcome
+from airgap.audit.record import MEDIUM, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
-from airgap.bundle.files import media_errors
 from airgap.bundle.medium import Medium
-from airgap.durable import exists
 from airgap.errors import MediaError, UsageError
 from airgap.review.export import medium_name, statement_of
 from airgap.review.records import Kept, KeptReceipt
 from airgap.site import Site
 from airgap.times import format_time
+from airgap.values import dataclass
 
-EVENT = "medium"
-"""The event of the notes that a medium is lost, or was found."""
 LOST, FOUND = "lost", "found"
 """The changes in these notes."""
 
@@ -137,7 +133,7 @@ def mark_lost(site: Site, text: str, reason: str) -> LostMedium:
         UsageError: As `find_medium` does.
     """
     medium = find_medium(entries(site.ledger_path), text)
-    if medium_id(medium) not in _marks(entries(site.ledger_path, event=EVENT)):
+    if medium_id(medium) not in _marks(entries(site.ledger_path, event=MEDIUM)):
         _append(site, LOST, medium, reason=reason)
     lost = lost_media(entries(site.ledger_path), Kept.of(site).receipts)
     return next(found for found in lost if medium_id(found.medium) == medium_id(medium))
@@ -159,7 +155,7 @@ def mark_found(site: Site, text: str) -> str:
 
 def _append(site: Site, change: str, medium: MediumRecord, **details: object) -> None:
     kept = {key: medium[key] for key in _NAMES if medium.get(key)}
-    site.ledger().append(EVENT, NOTE, change=change, medium=kept, **details)
+    site.ledger().append(MEDIUM, NOTE, change=change, medium=kept, **details)
 
 
 def _marks(ledger: Iterable[LedgerEntry]) -> dict[MediumId | None, LedgerEntry]:
@@ -167,7 +163,7 @@ def _marks(ledger: Iterable[LedgerEntry]) -> dict[MediumId | None, LedgerEntry]:
     marks: dict[MediumId | None, LedgerEntry] = {}
     for entry in ledger:
         medium = entry.details.get("medium")
-        if entry.event != EVENT or not isinstance(medium, dict):
+        if entry.event != MEDIUM or not isinstance(medium, dict):
             continue
         if entry.details.get("change") == LOST:
             marks.setdefault(medium_id(medium), entry)
@@ -220,9 +216,7 @@ def lost_warnings(site: Site, paths: Iterable[Path]) -> list[str]:
     """Return a warning for each medium of these paths that is marked as lost; none for one that cannot be
     read.
     """
-    if not _has_marks(site.ledger_path):
-        return []
-    marks = _marks(entries(site.ledger_path, event=EVENT))
+    marks = _marks(entries(site.ledger_path, event=MEDIUM))
     warnings = {}
     for path in paths:
         with contextlib.suppress(MediaError):
@@ -234,11 +228,3 @@ def lost_warnings(site: Site, paths: Iterable[Path]) -> list[str]:
                     "had it; if it is back, run `airgap audit medium found`"
                 )
     return list(warnings.values())
-
-
-def _has_marks(ledger: Path) -> bool:
-    """Return whether a ledger can have marks, without parsing it."""
-    if not exists(ledger):
-        return False
-    with media_errors("cannot read the ledger", ledger), ledger.open("rb") as lines:
-        return any(b'"event":"medium"' in line for line in lines)

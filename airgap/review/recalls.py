@@ -1,7 +1,6 @@
 """Finds, for reports, what recalls mean for the bundles that were sealed, confirmed and loaded."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from airgap.audit.receipt import PRESENT, Receipt
 from airgap.audit.record import Outcome
@@ -11,6 +10,7 @@ from airgap.review.receipts import against_bundle
 from airgap.review.records import Kept, KeptReceipt
 from airgap.trust.recall import Recall
 from airgap.trust.root import TrustRoot
+from airgap.values import dataclass
 
 
 def newest_recalls(roots: Mapping[int, TrustRoot]) -> Mapping[str, Recall]:

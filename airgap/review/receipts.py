@@ -3,7 +3,6 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +19,7 @@ from airgap.site import Site
 from airgap.times import format_time
 from airgap.trust.envelope import Envelope
 from airgap.trust.root import TrustRoot
+from airgap.values import dataclass
 
 
 class ImportState(StrEnum):

@@ -7,7 +7,7 @@ in any version of the root that is installed here.
 import contextlib
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -26,6 +26,7 @@ from airgap.site import Site
 from airgap.trust.envelope import Envelope
 from airgap.trust.keys import PublicKey
 from airgap.trust.root import TrustRoot
+from airgap.values import dataclass
 
 Roots = Mapping[int, TrustRoot]
 _NO_ROOTS: Roots = MappingProxyType({})

@@ -1,7 +1,7 @@
 """The report on the transfers of a site: what the text, the page and the JSON of `audit report` show."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 
 from airgap.audit.chain import LedgerState
@@ -19,6 +19,7 @@ from airgap.site import Site
 from airgap.times import describe_time, format_time
 from airgap.trust.document import TrustRoot
 from airgap.trust.recall import Recall
+from airgap.values import dataclass
 
 _NORMAL = (Outcome.OK, NOTE, END)
 """Results of entries that need no attention."""

@@ -15,7 +15,7 @@ If a bundle is for any site, one site is enough to confirm or supersede it.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -32,6 +32,7 @@ from airgap.review.recalls import (
 from airgap.review.receipts import against_bundle, find_alarms
 from airgap.review.records import Kept, KeptReceipt, Sealed
 from airgap.trust.recall import Recall
+from airgap.values import dataclass
 
 ANY_SITE = "any site"
 

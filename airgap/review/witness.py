@@ -5,7 +5,6 @@ checkpoint that left the machine does.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from airgap.audit.chain import LedgerState, check_ledger
@@ -19,6 +18,7 @@ from airgap.oci.strict_json import Fields, parse_object
 from airgap.review.records import Kept, read_file
 from airgap.site import Site
 from airgap.trust.envelope import Envelope
+from airgap.values import dataclass
 
 CUT = "the ledger was cut"
 """The error for a ledger with fewer lines than a signed checkpoint of it."""

@@ -16,7 +16,6 @@ Keys are of the kinds of `PublicKey`, so RSA is refused there. Two of them diffe
 
 import base64
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from cryptography.exceptions import InvalidSignature
@@ -30,6 +29,7 @@ from airgap.oci.documents import Descriptor, ImageManifest, check_size_and_diges
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.trust.envelope import STATEMENT_TYPE, Envelope
 from airgap.trust.keys import PublicKey
+from airgap.values import dataclass
 
 SIMPLE_SIGNING_TYPE = "application/vnd.dev.cosign.simplesigning.v1+json"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"

@@ -5,7 +5,7 @@ Only the values and their JSON; `root.py` checks who signed such a document.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from airgap.times import format_time, parse_time
 from airgap.trust.keys import ALGORITHMS, FAMILIES, PublicKey, is_of
 from airgap.trust.recall import KEY as RECALLED
 from airgap.trust.recall import Recall, check_recalls, parse_recalls
+from airgap.values import dataclass
 
 ROLES = ("root", "release", "receipt")
 """The roles: `root` signs trust roots, `release` signs bundles, `receipt` signs receipts."""

@@ -7,13 +7,14 @@ URL-safe alphabet too; ours never do).
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError
 from airgap.limits import MAX_ENVELOPE_BYTES, MAX_ENVELOPE_COMMAS, MAX_LABEL_CHARACTERS, MAX_SIGNATURES
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.trust.keys import PublicKey, Signer
+from airgap.values import dataclass
 
 STATEMENT_TYPE = "application/vnd.in-toto+json"
 ROOT_TYPE = "application/vnd.airgap.root.v1+json"

@@ -12,7 +12,6 @@ library, which leaves this to the dates in the authority's own certificate.
 import contextlib
 import importlib.util
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from airgap.errors import FormatError, SignatureMismatchError, TrustError, UnsignedError, UsageError
@@ -25,6 +24,7 @@ from airgap.trust.cosign import (
     check_statement,
     first_valid,
 )
+from airgap.values import dataclass
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier

@@ -7,7 +7,6 @@ context), as the `openssl` command makes and checks them.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from airgap.errors import FormatError, KeyFileError, UsageError, WrongPassphraseError
 from airgap.limits import MAX_PUBLIC_KEY_BYTES
 from airgap.trust.keyfile import read_private, write_private
+from airgap.values import dataclass
 
 try:
     from cryptography.hazmat.primitives.asymmetric import mldsa

@@ -1,13 +1,14 @@
 """Checks whether enough of the right people signed. Rules only: no I/O, no clock."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from airgap.errors import ExpiredError, SignatureMismatchError, ThresholdError, TrustError, UnknownKeyError
 from airgap.times import format_time
 from airgap.trust.document import TrustRoot
 from airgap.trust.envelope import Envelope, Signature
+from airgap.values import dataclass
 
 _ADDS = {"root": "run `airgap trust sign FILE` to add a signature", "release": "run `airgap sign` to add one"}
 """The command that adds a signature for a role."""

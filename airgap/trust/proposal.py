@@ -3,7 +3,6 @@
 The file is an envelope like that of a root. Once enough people have signed, it is a root file.
 """
 
-from dataclasses import dataclass
 from typing import Self
 
 from airgap.errors import FormatError, TrustError, UnknownKeyError
@@ -12,6 +11,7 @@ from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import Signer
 from airgap.trust.policy import root_signers
 from airgap.trust.root import SignedRoot, check_follows
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

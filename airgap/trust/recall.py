@@ -6,7 +6,6 @@ nothing: a reader that knows the statement compares them with it (`Recall.misnam
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -15,6 +14,7 @@ from airgap.errors import FormatError, TrustError
 from airgap.limits import MAX_REASON_CHARACTERS, MAX_RECALLS
 from airgap.oci.strict_json import Fields
 from airgap.times import describe_time, format_time, parse_time
+from airgap.values import dataclass
 
 KEY = "recalled"
 """The field of a trust root; present only if there are recalls, so that other roots keep their bytes."""

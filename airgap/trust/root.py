@@ -6,7 +6,7 @@ one is installed by hand, with its fingerprint compared.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Self
 
@@ -17,6 +17,7 @@ from airgap.trust.envelope import ROOT_TYPE, Envelope
 from airgap.trust.keys import PublicKey
 from airgap.trust.policy import check_root_signatures
 from airgap.trust.recall import refuse_dropped
+from airgap.values import dataclass
 
 __all__ = [
     "ReceivingSite",

@@ -5,8 +5,8 @@ import signal
 import subprocess
 
 import pytest
+import typer
 
-from airgap.cli import main as cli
 from tests.cli.conftest import Gap
 from tests.cli.processes import PATIENCE, shell, started
 from tests.support.images import simple_image
@@ -14,7 +14,7 @@ from tests.support.images import simple_image
 # -- interruption
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, cli.typer.Abort])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, typer.Abort])
 def test_interruption(gap: Gap, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]) -> None:
     def interrupted(*_: object) -> None:
         raise error

@@ -8,12 +8,13 @@ from pathlib import Path
 from airgap.admin.backup import restore
 from airgap.audit.chain import read_ledger
 from airgap.audit.facts import read_facts
+from airgap.audit.record import MEDIUM
 from airgap.audit.report import entries
 from airgap.bundle.volumes import open_bundle
 from airgap.carry.receiver import Receiver
 from airgap.carry.verify import verify
 from airgap.errors import AirgapError, RecalledError
-from airgap.review.media import EVENT, LOST, lost_media
+from airgap.review.media import LOST, lost_media
 from airgap.site import MarkKind, Site
 from tests.faults.judge_bundles import hashes_below
 from tests.faults.ptrace import Outcome
@@ -84,7 +85,7 @@ def media_faults(change: str) -> Judge:
 
     def judge(world: World, outcome: Outcome) -> Iterator[str]:
         ledger = world.online / "ledger.jsonl"
-        marks = [e.details["change"] for e in entries(ledger, event=EVENT) if e.event == EVENT]
+        marks = [e.details["change"] for e in entries(ledger, event=MEDIUM) if e.event == MEDIUM]
         if marks not in ([], [LOST], [LOST, change]) or marks.count(LOST) > 1:
             yield f"the medium is marked: {marks}"
         lost = [medium.medium["serial"] for medium in lost_media(entries(ledger))]

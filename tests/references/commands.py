@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 import airgap
-from airgap.cli.main import app
+from airgap.cli.app import app
 
 _OF_THE_PARSER = {"help", "install_completion", "show_completion"}
 """Options whose texts differ between versions of the parser; the pages describe them in their own words."""

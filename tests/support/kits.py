@@ -30,7 +30,7 @@ assert "airgap==" in wanted and "pip==" not in wanted, wanted
 site = pathlib.Path(sysconfig.get_path("purelib"), "airgap")
 for name in ("", "bundle", "cli", "trust"):
     (site / name).mkdir()
-for name in ("__init__", "bundle/compression", "cli/main", "manifest", "trust/keys"):
+for name in ("__init__", "bundle/compression", "cli/app", "manifest", "trust/keys"):
     (site / f"{name}.py").touch()
 script = pathlib.Path(sys.prefix, "bin", "airgap")
 script.write_text("#!/bin/sh\\necho stand-in\\n")

@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -26,6 +25,7 @@ from airgap.limits import (
     MAX_CTR_ERROR_BYTES,
     MAX_CTR_OUTPUT_BYTES,
 )
+from airgap.values import dataclass
 
 log = logging.getLogger(__name__)
 

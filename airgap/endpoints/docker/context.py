@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from airgap.endpoints.docker.config import config_folder, field, read_json
 from airgap.errors import AccessDeniedError, EndpointError
 from airgap.hiding import has_secret, hide
+from airgap.values import dataclass
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
 

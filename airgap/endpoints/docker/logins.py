@@ -16,7 +16,6 @@ import base64
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from airgap.endpoints.docker.helper import ask_helper
 from airgap.endpoints.logins import Credentials, HelperError, NamespacedStore
 from airgap.errors import AccessDeniedError, EndpointError
 from airgap.limits import CREDENTIAL_HELPER_SECONDS
+from airgap.values import dataclass
 
 _FAILED = "cannot read the registry logins of Docker"
 _HUB = "docker.io"

@@ -6,7 +6,7 @@ the list of all tags is read instead if it has fewer pages than that.
 
 import contextlib
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from functools import partial
 from typing import TypeVar
@@ -20,6 +20,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags, fallback_tag
+from airgap.values import dataclass
 from airgap.workers import Memo
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import math
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Self
 from urllib.parse import urlencode, urlsplit
 
@@ -23,6 +23,7 @@ from airgap.endpoints.registry.response import RegistryResponse, Send
 from airgap.errors import AccessDeniedError, EndpointError, FormatError, LoginError, printable
 from airgap.limits import MAX_CHALLENGE_BYTES, MAX_TOKEN_ANSWER_BYTES
 from airgap.oci.strict_json import parse_object
+from airgap.values import dataclass
 
 log = logging.getLogger(__name__)
 

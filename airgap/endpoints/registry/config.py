@@ -3,12 +3,13 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
 from airgap.limits import MIN_ANSWER_BYTES_PER_SECOND, PIECE_BYTES
+from airgap.values import dataclass
 
 TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
 """The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several separated by commas."""

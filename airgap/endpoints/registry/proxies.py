@@ -8,12 +8,13 @@ import base64
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from airgap.endpoints.registry.reach import PORTS
 from airgap.errors import UsageError
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

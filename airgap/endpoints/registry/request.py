@@ -1,13 +1,14 @@
 """Requests to one registry (OCI distribution-spec 1.1, "Endpoints"), and the blobs that they upload."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import quote
 
 from airgap.errors import SizeMismatchError
 from airgap.oci.digest import CHUNK, ByteStream, Digest
 from airgap.oci.documents import DOCUMENT_TYPES
 from airgap.oci.reference import ImageReference
+from airgap.values import dataclass
 
 PULL = "pull"
 PUSH = "pull,push"

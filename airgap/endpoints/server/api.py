@@ -1,7 +1,7 @@
 """The answers of the registry: makes replies from a catalogue and a request's target. No sockets."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from urllib.parse import urlencode
 
@@ -10,6 +10,7 @@ from airgap.endpoints.server.paths import Route, RouteKind, Span, parse_path, pa
 from airgap.errors import FormatError
 from airgap.oci.digest import ByteStream, CheckedReader, Digest
 from airgap.oci.documents import OCI_INDEX
+from airgap.values import dataclass
 
 _JSON = "application/json"
 

@@ -5,7 +5,7 @@ Built once, when the server starts. Files that are not in the catalogue are not 
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from airgap.endpoints.ports import ContentSource, NamedSource
 from airgap.errors import NotFoundError
@@ -19,6 +19,7 @@ from airgap.oci.documents import (
 from airgap.oci.graph import Document, walk_documents
 from airgap.oci.reference import ImageReference, normal_host
 from airgap.oci.strict_json import Fields, parse_object
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ announces one gets an answer that closes the connection: the bytes that follow a
 """
 
 import re
-from dataclasses import dataclass
 from http import HTTPStatus
 
 import h11
 
 from airgap.limits import MAX_REQUEST_HEAD_BYTES, MAX_REQUEST_HEADERS
+from airgap.values import dataclass
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _VERSION = re.compile(rb"[^\r]* HTTP/([0-9])\.[0-9]\r\n")

@@ -1,9 +1,10 @@
 """The requests of clients: paths, queries, ranges (OCI distribution-spec 1.1; RFC 9110, 14.2). No I/O."""
 
 import re
-from dataclasses import dataclass
 from enum import Enum
 from urllib.parse import parse_qs, unquote
+
+from airgap.values import dataclass
 
 _RANGE = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)

@@ -9,7 +9,9 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from airgap.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ named after. No I/O.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from airgap.values import dataclass
 
 _HUB = "docker.io"
 

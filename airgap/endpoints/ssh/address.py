@@ -1,10 +1,10 @@
 """The address of an SSH server as people write it: `[user@]host[:port]`."""
 
 import re
-from dataclasses import dataclass
 from typing import Self
 
 from airgap.errors import UsageError
+from airgap.values import dataclass
 
 # No part may begin with a dash, so that a program never reads it as an option.
 _GRAMMAR = re.compile(

@@ -10,7 +10,7 @@ not ignored.
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from airgap.account import home_folder, user_name
@@ -20,6 +20,7 @@ from airgap.endpoints.ssh.config_files import ConfigFile, HostSettings, Setting,
 from airgap.endpoints.ssh.known_hosts import known_name
 from airgap.endpoints.ssh.limits import MAX_SSH_JUMPS
 from airgap.errors import FormatError, UsageError
+from airgap.values import dataclass
 
 _SYSTEM_CONFIG = Path("/etc/ssh/ssh_config")
 _NO_HOME = Path("/nonexistent")

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +19,7 @@ from airgap.endpoints.ssh.address import Address
 from airgap.endpoints.ssh.known_hosts import matches
 from airgap.endpoints.ssh.limits import MAX_SSH_CONFIG_BYTES, MAX_SSH_INCLUDE_DEPTH
 from airgap.errors import FormatError
+from airgap.values import dataclass
 
 USED = {
     "canonicalizehostname", "globalknownhostsfile", "hostkeyalias", "hostname", "identitiesonly",

@@ -10,12 +10,12 @@ import hashlib
 import hmac
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from airgap.endpoints.ssh.limits import MAX_KNOWN_HOSTS_BYTES
 from airgap.errors import TransportError
+from airgap.values import dataclass
 
 _KINDS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 _REVOKED, _AUTHORITY = "@revoked", "@cert-authority"

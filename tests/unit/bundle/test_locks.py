@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from airgap.bundle.contents import BUNDLE_FOLDERS
+from airgap.bundle.files import BUNDLE_FOLDERS
 from airgap.bundle.locks import claimed
 from airgap.errors import MediaError, UnlistedContentError, UsageError
 

@@ -5,8 +5,7 @@ import os
 
 import pytest
 
-from airgap.bundle.contents import BUNDLE_FOLDERS
-from airgap.bundle.files import Folder
+from airgap.bundle.files import BUNDLE_FOLDERS, Folder
 from airgap.bundle.volumes import (
     VolumeSet,
     open_bundle,

@@ -7,8 +7,7 @@ import pytest
 
 from airgap.bundle import volumes as module
 from airgap.bundle.bundle_tar import TarFolder
-from airgap.bundle.contents import BUNDLE_FOLDERS
-from airgap.bundle.files import Folder
+from airgap.bundle.files import BUNDLE_FOLDERS, Folder
 from airgap.bundle.volumes import (
     VolumeSet,
     group_by_bundle,

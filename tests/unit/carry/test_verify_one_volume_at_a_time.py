@@ -10,8 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airgap.bundle.contents import BUNDLE_FOLDERS
-from airgap.bundle.files import read_small
+from airgap.bundle.files import BUNDLE_FOLDERS, read_small
 from airgap.bundle.volume_table import Cut, VolumeTable
 from airgap.bundle.volumes import VolumeSet
 from airgap.carry.operator import Operator
