@@ -1,8 +1,8 @@
 """A stick for measurements: a FUSE file system over a folder, as slow as a stick and as simple.
 
     with slow_stick(folder) as stick:
-        stick.mount_point                 # 30 MB/s of writing, 90 MB/s of reading
-    stick.report()                        # bytes, seeks and seconds that the medium was busy
+        stick.mount_point       # 30 MB/s of writing, 90 MB/s of reading
+    stick.report()              # bytes, seeks and seconds that the medium was busy
 
 There is one medium with one queue: whatever several programs read and write passes through it one after the
 other. A change of the file or of the direction costs a seek. What is written goes to the medium in batches of
@@ -10,8 +10,6 @@ one file, as a kernel writes back; the writer waits when more than `buffer` byte
 waits until the file is on the medium. A file that is opened is read from the medium, because FUSE drops its
 cached pages then. Names and attributes cost no time. The queue is only a point in time until which the
 medium is busy, so the server uses little of the processor.
-
-`python -m tests.bench.stick FOLDER` mounts one at FOLDER/mnt, until it is interrupted.
 """
 
 import contextlib
@@ -226,13 +224,5 @@ def slow_stick(folder: Path, pace: Pace = Pace()) -> Iterator[SlowStick]:
         mounted.stop()
 
 
-def _by_hand(folder: Path) -> None:
-    with slow_stick(folder) as stick, contextlib.suppress(KeyboardInterrupt):
-        print(stick.mount_point, flush=True)
-        threading.Event().wait()
-    print(stick.report())
-
-
 if __name__ == "__main__":
-    served = Path(sys.argv[1])
-    serve(served) if (served / "pace.json").exists() else _by_hand(served)
+    serve(Path(sys.argv[1]))
