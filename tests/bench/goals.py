@@ -1,118 +1,112 @@
 """What the figures have to reach, beside a peer of the same run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
 from tests.bench import checks, growth, loads, lock, memory, pulls, ssh
 from tests.bench.lab import Rows, Table
-from tests.bench.measure import Sample
 
 Tables = Mapping[Table, Rows]
-_MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True)
 class Goal:
-    """A figure of a row, as it is or divided by that of a peer's row."""
+    """One figure and its limit; `figure` is None when it was not measured."""
 
     what: str
     limit: float
-    table: Table
-    row: str
-    peer: str | None = None
-    figure: str = "wall"
-    """The attribute of a sample."""
-    unit: float = 1
+    figure: float | None
     at_least: bool = False
     """Whether the limit is the least that will do, and not the most."""
 
-    def measured(self, tables: Tables) -> float | None:
-        """Return the figure, or None if not all of it was measured."""
-        own = self._median(tables, self.row)
-        if own is None or self.peer is None:
-            return own and own / self.unit
-        other = self._median(tables, self.peer)
-        return own / other if other else None
-
-    def is_reached(self, figure: float) -> bool:
-        return figure >= self.limit if self.at_least else figure <= self.limit
-
-    def _median(self, tables: Tables, row: str) -> float | None:
-        found = tables.get(self.table, {}).get(row)
-        return median(self._value(sample) for sample in found.samples) if found and found.samples else None
-
-    def _value(self, sample: Sample) -> float:
-        return float(getattr(sample, self.figure))
+    @property
+    def is_reached(self) -> bool:
+        """Whether a measured figure is within the limit."""
+        assert self.figure is not None
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
 
 
-def goals(tables: Tables) -> list[tuple[Goal, float]]:
-    """Return those of what was measured, with their figures."""
-    all_ = [*_GOALS, *_engine_goals(), *_memory_goals()]
-    found = [(goal, goal.measured(tables)) for goal in all_]
-    return [(goal, figure) for goal, figure in found if figure is not None] + _growth_goals(tables)
+def goals(tables: Tables) -> list[Goal]:
+    """Return those of what was measured."""
+    measured = _Measured(tables)
+    found = [
+        *_work_goals(measured),
+        *_engine_goals(measured),
+        *_start_goals(measured),
+        *_growth_goals(measured),
+    ]
+    return [goal for goal in found if goal.figure is not None]
 
 
-_GOALS = [
-    Goal("pack, far registry: time / crane's", 0.30, pulls.FAR, pulls.PACK, pulls.CRANE),
-    Goal("lock, far registry: time / crane digest's", 1.0, lock.TABLE, lock.LOCK, lock.CRANE),
-    Goal("pack: time / that of crane and `sync`", 0.6, pulls.TABLE, pulls.PACK, pulls.CRANE_SYNC),
-    Goal("pack: CPU / that of crane and `sync`", 1.0, pulls.TABLE, pulls.PACK, pulls.CRANE_SYNC, "cpu"),
-    Goal("pack: time / crane's", 1.2, pulls.TABLE, pulls.PACK, pulls.CRANE),
-    Goal("pack onto a stick: time / that of its bytes", 1.05, pulls.STICK, pulls.STICK_PACK, pulls.MEDIUM),
-    Goal(
-        "verify: time of SHA-256 in two threads / its time",
-        0.92,
-        checks.VERIFIED,
-        checks.CEILING,
-        checks.VERIFY,
-        at_least=True,
-    ),
-    Goal("load into a registry: time / crane's", 0.85, loads.REGISTRY, loads.LOAD, loads.CRANE),
-    Goal("load into a registry again: seconds", 0.2, loads.REGISTRY, loads.LOAD + loads.AGAIN),
-    Goal("send to one host: time / sftp's", 1.0, ssh.ONE, ssh.SEND, ssh.SFTP),
-    Goal(f"send to {ssh.HOSTS} hosts: time / that of {ssh.HOSTS} scp", 1.0, ssh.MANY, ssh.SEND, ssh.SCPS),
-    *(
-        Goal(f"{row}: time / that of a bare Python", limit, checks.STARTED, row, checks.PYTHON)
-        for row, limit in {checks.HELP: 5, checks.LOG: 8, checks.INSPECT: 11, checks.VERIFY_SMALL: 11}.items()
-    ),
-]
+class _Measured:
+    """Medians of what was measured."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def rows(self, table: Table) -> Rows:
+        return self._tables.get(table, {})
+
+    def figure(self, table: Table, row: str, name: str = "wall") -> float | None:
+        found = self.rows(table).get(row)
+        return median(getattr(sample, name) for sample in found.samples) if found and found.samples else None
+
+    def ratio(self, table: Table, row: str, peer: str, name: str = "wall") -> float | None:
+        own, other = (self.figure(table, title, name) for title in (row, peer))
+        return own / other if own is not None and other else None
 
 
-def _engine_goals() -> list[Goal]:
+def _work_goals(measured: _Measured) -> Iterator[Goal]:
+    ratio, pack = measured.ratio, (pulls.TABLE, pulls.PACK)
+    yield Goal("pack, far registry: time / crane's", 0.30, ratio(pulls.FAR, pulls.PACK, pulls.CRANE))
+    yield Goal("lock, far registry: time / crane digest's", 1.0, ratio(lock.TABLE, lock.LOCK, lock.CRANE))
+    yield Goal("pack: time / that of crane and `sync`", 0.6, ratio(*pack, pulls.CRANE_SYNC))
+    yield Goal("pack: CPU / that of crane and `sync`", 1.0, ratio(*pack, pulls.CRANE_SYNC, "cpu"))
+    yield Goal("pack: time / crane's", 1.2, ratio(*pack, pulls.CRANE))
+    on_stick = ratio(pulls.STICK, pulls.STICK_PACK, pulls.MEDIUM)
+    yield Goal("pack onto a stick: time / that of its bytes", 1.05, on_stick)
+    hashed = ratio(checks.VERIFIED, checks.CEILING, checks.VERIFY)
+    yield Goal("verify: time of SHA-256 in two threads / its time", 0.92, hashed, at_least=True)
+    yield Goal("load, registry: time / crane's", 0.85, ratio(loads.REGISTRY, loads.LOAD, loads.CRANE))
+    again = measured.figure(loads.REGISTRY, loads.LOAD + loads.AGAIN)
+    yield Goal("load, registry that has all: seconds", 0.2, again)
+    yield Goal("send to one host: time / sftp's", 1.0, ratio(ssh.ONE, ssh.SEND, ssh.SFTP))
+    yield Goal(f"send to {ssh.HOSTS} hosts: time / scp's", 1.0, ratio(ssh.MANY, ssh.SEND, ssh.SCPS))
+
+
+def _engine_goals(measured: _Measured) -> Iterator[Goal]:
     limits = {"docker20": 0.75, "docker28": 0.65, "docker28c": 0.90}
-    loaded = [
-        Goal(
-            f"load, {name}: time / that of `docker load`",
-            limit,
-            loads.ENGINES[name],
-            loads.LOAD,
-            loads.DOCKER,
-        )
-        for name, limit in limits.items()
-    ]
-    updated = [
-        Goal(
-            f"load, {name}: time of all images / that of the update",
-            40,
-            loads.ENGINES[name],
-            loads.LOAD,
-            loads.LOAD + loads.UPDATE,
-            at_least=True,
-        )
-        for name in limits
-    ]
-    return [*loaded, *updated]
+    for name, limit in limits.items():
+        table = loads.ENGINES[name]
+        loaded = measured.ratio(table, loads.LOAD, loads.DOCKER)
+        updated = measured.ratio(table, loads.LOAD, loads.LOAD + loads.UPDATE)
+        yield Goal(f"load, {name}: time / that of `docker load`", limit, loaded)
+        yield Goal(f"load, {name}: time / that of an update", 40, updated, at_least=True)
 
 
-def _memory_goals() -> list[Goal]:
-    return [
-        Goal(f"{row}, layer of 10 GB: MB of memory", 100, memory.TABLE, row, figure="rss", unit=_MEGABYTE)
-        for row in memory.ROWS
-    ]
+def _start_goals(measured: _Measured) -> Iterator[Goal]:
+    limits = {checks.HELP: 5, checks.LOG: 8, checks.INSPECT: 11, checks.VERIFY_SMALL: 11}
+    for row, limit in limits.items():
+        yield Goal(f"{row}: time / Python's", limit, measured.ratio(checks.STARTED, row, checks.PYTHON))
+    peaks = [measured.figure(memory.TABLE, row, "rss") for row in measured.rows(memory.TABLE)]
+    peak = max((peak / 1e6 for peak in peaks if peak is not None), default=None)
+    yield Goal("a layer of 10 GB: MB of memory, the most of any command", 100, peak)
 
 
-def _growth_goals(tables: Tables) -> list[tuple[Goal, float]]:
-    rows = tables.get(growth.IMAGES, {})
-    found = growth.exponents(rows)
-    return [(Goal(f"{row} images: exponent", 1.1, growth.IMAGES, row), value) for row, value in found.items()]
+def _growth_goals(measured: _Measured) -> Iterator[Goal]:
+    steepest = max(growth.exponents(measured.rows(growth.IMAGES)).values(), default=None)
+    yield Goal("more images: exponent, the highest of any command", 1.1, steepest)
+    records = growth.sizes(measured.rows(growth.LEDGER))
+    if not records:
+        return
+    few, many = records[0], records[-1]
+
+    def seconds(title: str, size: int, name: str = "cpu") -> float:
+        return measured.figure(growth.LEDGER, growth.row(title, size), name) or 0.0
+
+    look = seconds(growth.LOOK, many) - seconds(growth.LOOK, few)
+    yield Goal(f"a look at a ledger of {many:,} records: CPU seconds more than at {few:,}", 0.05, look)
+    yield Goal(f"`audit find` in {many:,} records: seconds", 1.0, seconds(growth.FIND_AGAIN, many, "wall"))
+    rate = many / seconds(growth.AUDIT_VERIFY, many, "wall")
+    yield Goal("`audit verify`: records a second", 200_000, rate, at_least=True)

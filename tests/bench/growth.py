@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 from tests.bench.growing_site import make_site
 from tests.bench.lab import Contender, Lab, Rows, Table
@@ -20,52 +19,65 @@ from tests.support.registries import RealRegistry
 _LAYERS = 10
 """With the config and the manifest, 12 blobs."""
 _NAME = "growing"
-_COLUMNS = ("CPU s", "RSS MB")
-IMAGES = Table("growth-images", "images of 12 blobs: command, number of images", (), _COLUMNS)
-LEDGER = Table("growth-ledger", "records of a ledger: command, number of records", (), _COLUMNS)
+IMAGES = Table("growth-images", "CPU seconds, by number of images")
+LEDGER = Table("growth-ledger", "CPU seconds, by number of records")
 SIZES = {IMAGES: (100, 1_000, 5_000), LEDGER: (10_000, 100_000, 1_000_000)}
+LOOK, AUDIT_VERIFY = "look (`key list`)", "`audit verify`"
+FIND_AGAIN = "`audit find` of a digest, again"
 
 Steps = Iterator[tuple[str, Path, Sequence[str | Path]]]
 """Titles, the home of the site and the words of commands, each to be run before the next is asked for."""
 MakeSteps = Callable[[World, Path, int], Steps]
 
 
-def images(world: World, sizes: Sequence[int]) -> list[Contender]:
-    return _contenders(IMAGES, _image_steps, sizes)
+def images(_: World, counts: Sequence[int]) -> list[Contender]:
+    return _contenders(IMAGES, _image_steps, counts)
 
 
-def ledger(world: World, sizes: Sequence[int]) -> list[Contender]:
-    return _contenders(LEDGER, _ledger_steps, sizes)
+def ledger(_: World, counts: Sequence[int]) -> list[Contender]:
+    return _contenders(LEDGER, _ledger_steps, counts)
+
+
+def row(title: str, size: int) -> str:
+    """Return the name of the row of a command."""
+    return f"{title}, {size:,}"
+
+
+def split(name: str) -> tuple[str, int]:
+    """Return the command and the size of a row."""
+    title, _, size = name.rpartition(", ")
+    return title, int(size.replace(",", ""))
+
+
+def sizes(rows: Rows) -> list[int]:
+    """Return the sizes that were measured, the smallest first."""
+    return sorted({split(name)[1] for name in rows})
 
 
 def exponents(rows: Rows) -> dict[str, float]:
-    """Return, for each row that has a smaller one of the same command, the exponent: 1 is linear, 2 is the square."""
+    """Return, for each command, the exponent of the two largest sizes: 1 is linear, 2 is the square."""
     found: dict[str, float] = {}
-    before: dict[str, tuple[int, float]] = {}
-    for name, row in rows.items():
-        title, _, spelt = name.rpartition(", ")
-        size, cpu = int(spelt.replace(",", "")), median(sample.cpu for sample in row.samples)
-        if title in before:
-            smaller, least = before[title]
-            found[name] = math.log(cpu / least) / math.log(size / smaller)
-        before[title] = size, cpu
+    *_, smaller, larger = [1, 1, *sizes(rows)]
+    for name in rows:
+        title, size = split(name)
+        if size == larger and (before := rows.get(row(title, smaller))):
+            cpu, least = rows[name].samples[0].cpu, before.samples[0].cpu
+            found[title] = math.log(cpu / least) / math.log(larger / smaller)
     return found
 
 
-def _contenders(table: Table, steps: MakeSteps, sizes: Sequence[int]) -> list[Contender]:
+def _contenders(table: Table, steps: MakeSteps, counts: Sequence[int]) -> list[Contender]:
     return [
         Contender(table, f"{size:,}", partial(_measure, table, steps, size), rounds=1, warm=False)
-        for size in sizes or SIZES[table]
+        for size in counts or SIZES[table]
     ]
 
 
 def _measure(table: Table, steps: MakeSteps, size: int, lab: Lab) -> None:
     with lab.world.scratch() as folder:
         for title, home, words in steps(lab.world, folder, size):
-            row = f"{title}, {size:,}"
-            lab.airgap(row, home, *words, small=True, accept=(0, 4))  # 4: nothing was found
-            if row in (found := exponents(lab.tables[table])):
-                lab.note(row, f"exponent {found[row]:.2f}")
+            # 4: nothing was found
+            lab.airgap(row(title, size), home, *words, small=True, accept=(0, 4))
 
 
 def _image_steps(world: World, folder: Path, count: int) -> Steps:
@@ -113,8 +125,9 @@ def _image(number: int) -> Image:
 def _ledger_steps(_: World, folder: Path, records: int) -> Steps:
     home = make_site(folder, records=records, receipts=records // 100, bundles=max(records // 500, 2))
     yield "first look, which writes the summary", home, ("key", "generate", "bob")
-    yield "look (`key list`)", home, ("key", "list")
-    yield "`audit find` of a digest", home, ("audit", "find", "sha256:1cc8ad5c")
+    yield LOOK, home, ("key", "list")
+    for title in ("`audit find` of a digest", FIND_AGAIN):
+        yield title, home, ("audit", "find", "sha256:1cc8ad5c")
     yield "`audit log --limit 1`", home, ("audit", "log", "--limit", "1")
     yield "`audit report`", home, ("audit", "report")
-    yield "`audit verify`", home, ("audit", "verify")
+    yield AUDIT_VERIFY, home, ("audit", "verify")

@@ -16,7 +16,7 @@ LOAD = "**airgap load** (checked, receipt)"
 DOCKER = "`docker load`"
 AGAIN, UPDATE, DELTA = ", again", ", update of three images", ", update as a delta bundle"
 REGISTRY = Table("registry", "bundle to an empty registry", (CRANE,))
-_ENGINE = ("server CPU s", "RSS MB", "server RSS MB", "disk peak MB", "engine's temporary MB")
+_ENGINE = ("server CPU s", "RSS MB", "server RSS MB", "engine's temporary MB")
 ENGINES = {
     name: Table(name, f"bundle to {title}", (DOCKER,), _ENGINE)
     for name, title in {
@@ -48,7 +48,7 @@ def _push(row: str, argv: Callable[[World, str], list[str]], lab: Lab) -> None:
     with lab.world.empty_registry() as target:
         for again in ("", AGAIN):
             command = argv(lab.world, target.host)
-            lab.measure(row + again, command, daemon=daemon_of(target), result=target.folder / "data")
+            lab.measure(row + again, command, daemon=daemon_of(target), small=bool(again))
 
 
 def _crane(world: World, host: str) -> list[str]:
@@ -82,7 +82,7 @@ def _load(lab: Lab) -> None:
         home = world.fresh_site(world.sites[1], folder)
         for again in ("", AGAIN):
             words = ("load", world.bundle, "--to", f"registry:{target.host}")
-            lab.airgap(LOAD + again, home, *words, daemon=daemon_of(target), result=target.folder / "data")
+            lab.airgap(LOAD + again, home, *words, daemon=daemon_of(target), small=bool(again))
 
 
 def _docker_load(name: str, lab: Lab) -> None:
@@ -96,6 +96,7 @@ def _docker_load(name: str, lab: Lab) -> None:
             env=client_environment(world, engine),
             daemon=daemon_of(engine),
             disk=engine.folder,
+            small=suffix == UPDATE,
         )
     engine.reset()
 
@@ -107,7 +108,8 @@ def _airgap_load(name: str, lab: Lab) -> None:
         home = world.fresh_site(world.sites[1], folder)
         for suffix, bundle in bundles.items():
             words = ("load", getattr(world, bundle), "--to", f"docker:{engine.host}")
-            lab.airgap(LOAD + suffix, home, *words, daemon=daemon_of(engine), disk=engine.folder)
+            options = {"daemon": daemon_of(engine), "disk": engine.folder, "small": bool(suffix)}
+            lab.airgap(LOAD + suffix, home, *words, **options)
             if suffix == UPDATE:
                 engine.docker("image", "rm", *(world.reference(image) for image in world.corpus.update))
     engine.reset()

@@ -29,8 +29,6 @@ class Sample:
     daemon_rss: int
     disk: int
     """By how much the file system's free space shrank at most: whatever else writes there counts too."""
-    kept: int
-    """By how much it was smaller at the end."""
     temporary: int
     """The most that was seen in the daemon's temporary folders."""
     result: int = 0
@@ -38,7 +36,7 @@ class Sample:
     @classmethod
     def of_seconds(cls, wall: float, result: int) -> Self:
         """What was calculated, not measured."""
-        return cls(wall, 0, 0, 0, 0, 0, 0, 0, result)
+        return cls(wall, 0, 0, 0, 0, 0, 0, result)
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,6 @@ def measure(
         rss=watch.rss,
         daemon_rss=sum(map(_peak, servers)),
         disk=max(free - watch.free, 0),
-        kept=max(free - _free(disk), 0),
         temporary=watch.temporary,
     )
 

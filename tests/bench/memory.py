@@ -12,7 +12,6 @@ PACK, VERIFY = "airgap `pack`", "airgap `verify`"
 FOLDER, REGISTRY = "airgap `load` into a folder", "airgap `load` into a registry"
 DOCKER = {f"airgap `load` into {name}": name for name in ("docker20", "docker28", "docker28c")}
 SEND = "airgap `send`"
-ROWS = (PACK, VERIFY, FOLDER, REGISTRY, *DOCKER, SEND)
 TABLE = Table("memory", "one layer of 10 GB", (), ("CPU s", "RSS MB", "result MB", "disk peak MB"))
 
 

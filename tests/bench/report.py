@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.bench import growth
 from tests.bench.goals import Goal, Tables
 from tests.bench.lab import Rows, Table
 from tests.bench.measure import Sample
@@ -30,12 +31,16 @@ class PageError(Exception):
     """The page lacks the markers of a block."""
 
 
-def blocks(machine: Mapping[str, str], tables: Tables, goals: Sequence[tuple[Goal, float]]) -> dict[str, str]:
+def blocks(machine: Mapping[str, str], tables: Tables, goals: Sequence[Goal]) -> dict[str, str]:
     """Return the Markdown of each block of the page that was measured."""
     found = {MACHINE: _lines(f"- {key}: {value}" for key, value in machine.items())}
     if goals:
         found[GOALS] = _grid(["goal", "wanted", "measured", "reached"], map(_goal_cells, goals))
-    return found | {table.name: _table(table, rows) for table, rows in tables.items() if rows}
+    for table, rows in tables.items():
+        if rows:
+            make = _growth_table if table in growth.SIZES else _table
+            found[table.name] = make(table, rows)
+    return found
 
 
 def write(page: Path, found: Mapping[str, str]) -> None:
@@ -61,11 +66,11 @@ def _begin(name: str) -> str:
 
 
 def _block(name: str) -> re.Pattern[str]:
-    return re.compile(f"({re.escape(_begin(name))}).*?({_END})", re.DOTALL)
+    return re.compile(f"({re.escape(_begin(name))})(?:(?!<!--).)*({_END})", re.DOTALL)
 
 
 def as_json(
-    machine: Mapping[str, str], tables: Tables, goals: Sequence[tuple[Goal, float]], failures: Sequence[str]
+    machine: Mapping[str, str], tables: Tables, goals: Sequence[Goal], failures: Sequence[str]
 ) -> dict[str, Any]:
     """Return everything with every single run."""
     return {
@@ -77,10 +82,7 @@ def as_json(
             }
             for table, rows in tables.items()
         },
-        "goals": [
-            {"what": goal.what, "limit": goal.limit, "measured": figure, "reached": goal.is_reached(figure)}
-            for goal, figure in goals
-        ],
+        "goals": [asdict(goal) | {"reached": goal.is_reached} for goal in goals],
         "not_measured": list(failures),
     }
 
@@ -113,15 +115,23 @@ def _figure(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
 
 
-def _goal_cells(found: tuple[Goal, float]) -> list[str]:
-    goal, figure = found
+def _growth_table(table: Table, rows: Rows) -> str:
+    """One line a command: CPU seconds of each size, their exponent, and the memory at the largest size."""
+    sizes, exponents = growth.sizes(rows), growth.exponents(rows)
+
+    def cells() -> Iterator[list[str]]:
+        for title in dict.fromkeys(growth.split(name)[0] for name in rows):
+            found = [rows[name].samples[0] for size in sizes if (name := growth.row(title, size)) in rows]
+            exponent = f"{exponents[title]:.2f}" if title in exponents else ""
+            yield [title, *(_figure(sample.cpu) for sample in found), exponent, _figure(found[-1].rss / 1e6)]
+
+    return _grid([table.title, *(f"{size:,}" for size in sizes), "exponent", "RSS MB"], cells())
+
+
+def _goal_cells(goal: Goal) -> list[str]:
     sign = "≥" if goal.at_least else "≤"
-    return [
-        goal.what,
-        f"{sign} {goal.limit:g}",
-        f"{figure:.3g}",
-        "yes" if goal.is_reached(figure) else "**no**",
-    ]
+    figure = f"{goal.figure:,.0f}" if goal.limit >= 1000 else f"{goal.figure:.3g}"
+    return [goal.what, f"{sign} {goal.limit:,g}", figure, "yes" if goal.is_reached else "**no**"]
 
 
 def _grid(head: Sequence[str], rows: Iterable[list[str]]) -> str:

@@ -38,12 +38,12 @@ def contenders(world: World) -> list[Contender]:
 
 def _send(table: Table, count: int, lab: Lab) -> None:
     world, hosts = lab.world, lab.world.hosts
-    servers = hosts.take(count)
+    bundle, servers = world.large, hosts.take(count)
     with world.scratch() as folder:
         home = world.fresh_site(world.packed_by("large"), folder)
         options = ("--identity", hosts.key, "--known-hosts", hosts.known, "--ssh-config", "/dev/null")
         addresses = [server.address for server in servers]
-        words = ("send", world.large, *addresses, "--to", "arrived", "--jobs", str(count), *options)
+        words = ("send", bundle, *addresses, "--to", "arrived", "--jobs", str(count), *options)
         lab.airgap(SEND, home, *words)
     hosts.take(0)
 

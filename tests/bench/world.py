@@ -77,13 +77,18 @@ class World:
         return self.service("tests.bench.lock")
 
     @cached_property
+    def many_images_with_api(self) -> str:
+        """The same with a referrers API."""
+        return self.service("tests.bench.lock", "api")
+
+    @cached_property
     def hosts(self) -> Hosts:
         """Servers to send to."""
         return self._stack.enter_context(closing(Hosts(self.folder / "hosts")))
 
     def service(self, module: str, *words: object) -> str:
         """Start a Python module of the tests that serves until the end, and return its host."""
-        log = self.folder / f"{module}.log"
+        log = self.folder / f"{'-'.join([module, *map(str, words)])}.log"
         service = Service([sys.executable, "-m", module, *map(str, words)], log)
         self._stack.callback(service.stop)
         return service.wait_for_line(r"listening on (\S+)", module)[1]
@@ -119,7 +124,13 @@ class World:
     def manifest(self, name: str, references: Sequence[str]) -> Path:
         """A manifest file; the name is the stream's."""
         path = self.folder / f"{name}.yaml"
-        lines = ["version: 1", f"name: {name}", "images:", *(f"  - {reference}" for reference in references)]
+        lines = [
+            "version: 1",
+            f"name: {name}",
+            "platforms: all",
+            "images:",
+            *(f"  - {reference}" for reference in references),
+        ]
         path.write_text("\n".join([*lines, ""]))
         return path
 
