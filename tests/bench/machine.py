@@ -24,7 +24,7 @@ def machine(folder: Path) -> dict[str, str]:
         "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}",
         "python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
         "airgap": _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"),
-        "tools": _packages("", "docker-registry", "docker.io", "skopeo", "curl"),
+        "tools": _packages("", "docker-registry", "docker.io", "curl", "openssh-server"),
         "tools of Debian sid": _sid_packages(),
     }
 

@@ -159,6 +159,7 @@ def _operations(top: Path, medium: Medium) -> Any:
             return 0
 
         def release(self, path: str, fh: int) -> int:
+            medium.take_sync(os.fstat(fh).st_ino)  # it is written later, without a wait
             os.close(fh)
             return 0
 
