@@ -14,7 +14,7 @@ By default:
   start     start-up of commands              send      over SSH, to one host and to twenty
   docker    bundle to three engines
 On demand, or with --full:
-  memory    a layer of 10 GB (40 GB must be free)
+  serve     beside docker-registry and nginx  memory    a layer of 10 GB (40 GB must be free)
   growth-images, growth-ledger                with the number of images, and of records of a ledger
 """
 
@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import checks, growth, loads, lock, memory, pulls, ssh
+from tests.bench import checks, growth, loads, lock, memory, pulls, serve, ssh
 from tests.bench.corpus import unique
 from tests.bench.goals import goals
 from tests.bench.lab import Contender, Lab, Table, say
@@ -49,10 +49,22 @@ SECTIONS: dict[str, Callable[[World], list[Contender]]] = {
     "docker": loads.to_docker,
 }
 GROWTH = {"growth-images": growth.images, "growth-ledger": growth.ledger}
-ON_DEMAND = ("memory", *GROWTH)
+ON_DEMAND: dict[str, Callable[[World], list[Contender]]] = {
+    "serve": serve.contenders,
+    "memory": memory.contenders,
+}
 TABLES: tuple[Table, ...] = (
     *(pulls.TABLE, pulls.FAR, lock.TABLE, pulls.STICK, checks.VERIFIED, checks.STARTED),
-    *(loads.REGISTRY, ssh.ONE, ssh.MANY, *loads.ENGINES.values(), memory.TABLE, growth.IMAGES, growth.LEDGER),
+    *(
+        loads.REGISTRY,
+        ssh.ONE,
+        ssh.MANY,
+        *loads.ENGINES.values(),
+        *serve.TABLES.values(),
+        memory.TABLE,
+        growth.IMAGES,
+        growth.LEDGER,
+    ),
 )
 
 
@@ -65,7 +77,7 @@ def main() -> None:
     except (CommandError, PageError) as error:
         sys.exit(f"error: {error}")
     lab = Lab(world, options.tree)
-    sections = options.sections or [*SECTIONS, *(ON_DEMAND if options.full else ())]
+    sections = options.sections or [*SECTIONS, *([*ON_DEMAND, *GROWTH] if options.full else ())]
     try:
         for section in sections:
             start = time.monotonic()
@@ -83,7 +95,7 @@ def main() -> None:
 def _contenders(section: str, world: World, options: argparse.Namespace) -> list[Contender]:
     if section in GROWTH:
         return GROWTH[section](world, options.sizes)
-    return (SECTIONS | {"memory": memory.contenders})[section](world)
+    return (SECTIONS | ON_DEMAND)[section](world)
 
 
 def _report(lab: Lab, options: argparse.Namespace) -> None:
@@ -105,9 +117,8 @@ def _options() -> argparse.Namespace:
         "python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     default = Path(os.environ.get("AIRGAP_BENCH_DIR") or Path(tempfile.gettempdir()) / "airgap-bench")
-    names = [*SECTIONS, *ON_DEMAND]
     add = parser.add_argument
-    add("sections", nargs="*", choices=names, metavar="SECTION", help="what to measure")
+    add("sections", nargs="*", type=_section, metavar="SECTION", help="what to measure")
     add("--rounds", type=int, default=5, metavar="N", help="that count (5)")
     add("--scale", type=float, default=1.0, metavar="F", help="times the sizes of all layers (1)")
     add("--full", action="store_true", help="with the sections on demand")
@@ -118,6 +129,12 @@ def _options() -> argparse.Namespace:
     add("--write", action="store_true", help="write the tables into docs/performance.md")
     parser.set_defaults(folder=default)
     return parser.parse_args()
+
+
+def _section(name: str) -> str:
+    if name not in (*SECTIONS, *ON_DEMAND, *GROWTH):
+        raise argparse.ArgumentTypeError(f"unknown section: {name}")
+    return name
 
 
 def _describe(world: World) -> str:

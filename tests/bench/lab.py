@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,8 +52,7 @@ class Contender:
     """Whether it has a turn that does not count first."""
     ours: bool = False
     """Whether it is airgap, so that other working trees of it take turns too."""
-    tree: Path | None = None
-    """The other working tree."""
+    tree: Path = REPOSITORY
 
 
 class Lab:
@@ -64,7 +64,8 @@ class Lab:
         self.tables: dict[Table, Rows] = {}
         self.failures: list[str] = []
         self._trees = trees
-        self._tree: Path | None = None
+        self.tree = REPOSITORY
+        """The working tree of airgap that has its turn."""
         self._rows: Rows = {}
 
     def measure(
@@ -75,13 +76,13 @@ class Lab:
         env: dict[str, str] | None = None,
         daemon: Daemon | None = None,
         disk: Path | None = None,
-        result: Path | None = None,
+        result: Path | int | None = None,
         small: bool = False,
         accept: tuple[int, ...] = (0,),
     ) -> None:
         """Run `argv` and add what it cost to `row`.
 
-        `result` is the file or folder that it makes, `accept` are the exit codes that are no failure. A `small`
+        `result` is the file or folder that it makes, or its size in bytes; `accept` are the exit codes that are no failure. A `small`
         command fills little of the page cache.
         """
         world = self.world
@@ -96,12 +97,13 @@ class Lab:
             memory=memory,
             accept=accept,
         )
-        self.add(row, sample if result is None else replace(sample, result=size(result)))
+        made = size(result) if isinstance(result, Path) else result or 0
+        self.add(row, replace(sample, result=made))
 
-    def airgap(self, row: str, home: Path, *words: str | Path, **options: object) -> None:
+    def airgap(self, row: str, home: Path, *words: str | Path, **options: Any) -> None:
         """Measure an airgap command with the site at `home`, start-up included."""
-        tree = self._tree or REPOSITORY
-        self.measure(row, [*AIRGAP, *words], env=self.world.environment(home, tree), **options)
+        env = self.world.environment(home, self.tree)
+        self.measure(row, [*AIRGAP, *words], env=env, **options)
 
     def add(self, row: str, sample: Sample) -> None:
         """Add a sample to a row."""
@@ -113,7 +115,7 @@ class Lab:
         self._rows[self._title(row)].note = text
 
     def _title(self, row: str) -> str:
-        return row if self._tree is None else f"{row}, {self._tree}"
+        return row if self.tree == REPOSITORY else f"{row}, {self.tree}"
 
     def run(self, contenders: Sequence[Contender], rounds: int) -> None:
         """All of them in turn, `rounds` times, each round beginning with another one."""
@@ -128,7 +130,7 @@ class Lab:
                 most = min(rounds, contender.rounds or rounds)
                 if contender not in out and number <= most and (number or contender.warm):
                     self._rows = self.tables[contender.table] if number else {}
-                    self._tree = contender.tree
+                    self.tree = contender.tree
                     if not self._turn(contender):
                         out.add(contender)
 

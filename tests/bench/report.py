@@ -16,6 +16,7 @@ _FIGURES: dict[str, Callable[[Sample], float]] = {
     "GB/s": lambda sample: sample.result / sample.wall / 1e9,
     "CPU s": lambda sample: sample.cpu,
     "server CPU s": lambda sample: sample.daemon_cpu,
+    "server CPU s for 1 GB": lambda sample: sample.daemon_cpu / sample.result * 1e9,
     "RSS MB": lambda sample: sample.rss / 1e6,
     "server RSS MB": lambda sample: sample.daemon_rss / 1e6,
     "result MB": lambda sample: sample.result / 1e6,

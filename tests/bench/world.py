@@ -7,13 +7,14 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from tests.bench.corpus import Corpus, Image, corpus_at, push, unique
 from tests.bench.hosts import Hosts
 from tests.bench.measure import CommandError, Daemon
+from tests.support import images as made
 from tests.support.engines import Engine, start_docker20, start_docker28
 from tests.support.images import Layer, make_image, noise, write_layout
 from tests.support.parts import SYSTEM_PATH, Service
@@ -47,6 +48,10 @@ class World:
 
     def close(self) -> None:
         self._stack.close()
+
+    def keep(self, part: AbstractContextManager[object]) -> None:
+        """Stop a part of this world at the end."""
+        self._stack.enter_context(part)
 
     def environment(self, home: Path | None = None, tree: Path = REPOSITORY) -> dict[str, str]:
         """A clean one, without proxies; for the airgap of a working tree with the site at `home`."""
@@ -90,7 +95,7 @@ class World:
         """Start a Python module of the tests that serves until the end, and return its host."""
         log = self.folder / f"{'-'.join([module, *map(str, words)])}.log"
         service = Service([sys.executable, "-m", module, *map(str, words)], log)
-        self._stack.callback(service.stop)
+        self.keep(service)
         return service.wait_for_line(r"listening on (\S+)", module)[1]
 
     def reference(self, image: Image) -> str:
@@ -147,7 +152,11 @@ class World:
         layers = [
             Layer.of({"noise": noise(int(mb * 1e6), number)}, "none") for number, mb in enumerate(megabytes)
         ]
-        layout = write_layout(self.folder / f"{name}-layout", {f"example.com/{name}:1": make_image(layers)})
+        return self.layout_bundle(name, {f"example.com/{name}:1": make_image(layers)})
+
+    def layout_bundle(self, name: str, images: dict[str, made.Image]) -> Path:
+        """A bundle of images out of a layout."""
+        layout = write_layout(self.folder / f"{name}-layout", images)
         bundle = self._pack(self.manifest(name, [f"{{oci: {layout}}}"]))
         shutil.rmtree(layout)
         return bundle
@@ -242,7 +251,7 @@ class World:
 def daemon_of(server: RealRegistry | Engine) -> Daemon:
     """The server's process, and for an engine its temporary folders."""
     temporary = [server.folder / "data" / name for name in _TEMPORARY] if isinstance(server, Engine) else []
-    return Daemon(server._service._process.pid, tuple(temporary))
+    return Daemon(server.pid, tuple(temporary))
 
 
 def _tar(folder: Path) -> Path:
