@@ -54,17 +54,9 @@ ON_DEMAND: dict[str, Callable[[World], list[Contender]]] = {
     "memory": memory.contenders,
 }
 TABLES: tuple[Table, ...] = (
-    *(pulls.TABLE, pulls.FAR, lock.TABLE, pulls.STICK, checks.VERIFIED, checks.STARTED),
-    *(
-        loads.REGISTRY,
-        ssh.ONE,
-        ssh.MANY,
-        *loads.ENGINES.values(),
-        *serve.TABLES.values(),
-        memory.TABLE,
-        growth.IMAGES,
-        growth.LEDGER,
-    ),
+    *(pulls.TABLE, pulls.FAR, lock.TABLE, pulls.STICK, checks.VERIFIED, checks.STARTED, loads.REGISTRY),
+    *(ssh.ONE, ssh.MANY, *loads.ENGINES.values()),
+    *(*serve.TABLES.values(), memory.TABLE, growth.IMAGES, growth.LEDGER),
 )
 
 

@@ -68,9 +68,11 @@ def _work_goals(measured: _Measured) -> Iterator[Goal]:
     yield Goal("pack onto a stick: time / that of its bytes", 1.05, on_stick)
     hashed = ratio(checks.VERIFIED, checks.CEILING, checks.VERIFY)
     yield Goal("verify: time of SHA-256 in two threads / its time", 0.92, hashed, at_least=True)
-    yield Goal("load, registry: time / crane's", 0.85, ratio(loads.REGISTRY, loads.LOAD, loads.CRANE))
+    yield Goal(
+        f"{loads.REGISTRY.title}: time / crane's", 0.85, ratio(loads.REGISTRY, loads.LOAD, loads.CRANE)
+    )
     again = measured.figure(loads.REGISTRY, loads.LOAD + loads.AGAIN)
-    yield Goal("load, registry that has all: seconds", 0.2, again)
+    yield Goal("bundle to a registry that has all: seconds", 0.2, again)
     yield Goal("send to one host: time / sftp's", 1.0, ratio(ssh.ONE, ssh.SEND, ssh.SFTP))
     yield Goal(f"send to {ssh.HOSTS} hosts: time / scp's", 1.0, ratio(ssh.MANY, ssh.SEND, ssh.SCPS))
 
@@ -81,8 +83,8 @@ def _engine_goals(measured: _Measured) -> Iterator[Goal]:
         table = loads.ENGINES[name]
         loaded = measured.ratio(table, loads.LOAD, loads.DOCKER)
         updated = measured.ratio(table, loads.LOAD, loads.LOAD + loads.UPDATE)
-        yield Goal(f"load, {name}: time / that of `docker load`", limit, loaded)
-        yield Goal(f"load, {name}: time / that of an update", 40, updated, at_least=True)
+        yield Goal(f"{table.title}: time / that of `docker load`", limit, loaded)
+        yield Goal(f"{table.title}: time / that of an update", 40, updated, at_least=True)
 
 
 def _start_goals(measured: _Measured) -> Iterator[Goal]:

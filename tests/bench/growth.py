@@ -98,7 +98,7 @@ def _image_steps(world: World, folder: Path, count: int) -> Steps:
     yield "inspect", home, ("inspect", first)
     yield "load into a layout", home, ("load", first, *to_layout)
     yield "load into it again", home, ("load", first, *to_layout)
-    yield "repack into volumes", home, ("repack", first, "--to", volumes, "--volume-size", "8MB")
+    yield "repack into volumes", home, ("repack", first, "--to", volumes, "--volume-size", "4GiB")
     with RealRegistry(folder / "registry") as registry:
         to_registry = ("--to", f"registry:{registry.host}")
         yield "load into a registry", home, ("load", first, *to_registry)

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from tests.bench.measure import Daemon
 from tests.support.parts import require_tool
 from tests.support.sshd import Sshd, make_key
 
@@ -26,6 +27,11 @@ class Hosts:
             shutil.rmtree(server.home / "arrived", ignore_errors=True)
             (server.home / "arrived").mkdir()
         return self._servers[:count]
+
+    @property
+    def daemon(self) -> Daemon:
+        """All servers that were started."""
+        return Daemon(tuple(server.pid for server in self._servers))
 
     def command(self, program: str, *words: str) -> list[str]:
         """Return the command line of a stock program, without settings of the machine."""

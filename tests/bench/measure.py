@@ -41,10 +41,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Daemon:
-    """A server that works for the commands: its first process and where it keeps temporary files."""
+    """Servers that work for the commands: their first processes and where they keep temporary files."""
 
-    pid: int
+    pids: tuple[int, ...]
     temporary: tuple[Path, ...] = ()
+
+    def processes(self) -> list[int]:
+        """All that live now."""
+        return [found for pid in self.pids for found in tree(pid)]
 
 
 class CommandError(Exception):
@@ -68,7 +72,7 @@ def measure(
     files in the page cache included; `accept` are the exit codes that are no failure.
     """
     settle(disk)
-    servers = list(tree(daemon.pid)) if daemon else []
+    servers = daemon.processes() if daemon else []
     for pid in servers:
         _forget_peak(pid)
     _touch(disk, memory)
@@ -85,7 +89,7 @@ def measure(
     if process.returncode not in accept:
         tail = log.read_text(errors="replace")[-2000:]
         raise CommandError(f"{' '.join(argv)[:300]}: exit {process.returncode}\n{tail}")
-    servers = list(tree(daemon.pid)) if daemon else []
+    servers = daemon.processes() if daemon else []
     return Sample(
         wall=wall,
         cpu=usage.ru_utime + usage.ru_stime,

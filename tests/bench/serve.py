@@ -68,7 +68,7 @@ def _pull(served: "_Served", row: str, load: str, clients: int, lab: Lab) -> Non
     listed.write_text("".join(f"{path}\n" for path in own))
     sizes = [(bundle / "blobs/sha256" / path.rpartition(":")[2]).stat().st_size for path in own]
     command = ["sh", "-c", 'exec "$0" "$1" "$2" < "$3"', served.client, host, str(clients), listed]
-    lab.measure(row, command, daemon=Daemon(pid), result=sum(sizes) * clients, small=True)
+    lab.measure(row, command, daemon=Daemon((pid,)), result=sum(sizes) * clients, small=True)
 
 
 class _Served:

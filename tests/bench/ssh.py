@@ -17,8 +17,9 @@ HOSTS = 20
 SEND, SFTP, SCP = "**airgap send** (checked, synced, checked there)", "`sftp`", "`scp`"
 CHECKED = ", then `sha256sum -c` and `sync`"
 SCPS = f"`scp`, {HOSTS} in parallel"
-ONE = Table("send", "1 GB over SSH to one host", (SFTP, SCP))
-MANY = Table("send-many", f"1 GB over SSH to each of {HOSTS} hosts", (SCPS,))
+_COLUMNS = ("CPU s", "server CPU s", "RSS MB")
+ONE = Table("send", "1 GB over SSH to one host", (SFTP, SCP), _COLUMNS)
+MANY = Table("send-many", f"1 GB over SSH to each of {HOSTS} hosts", (SCPS,), _COLUMNS)
 _MANY_ROUNDS = 2
 """Each writes 20 GB."""
 
@@ -44,7 +45,7 @@ def _send(table: Table, count: int, lab: Lab) -> None:
         options = ("--identity", hosts.key, "--known-hosts", hosts.known, "--ssh-config", "/dev/null")
         addresses = [server.address for server in servers]
         words = ("send", bundle, *addresses, "--to", "arrived", "--jobs", str(count), *options)
-        lab.airgap(SEND, home, *words)
+        lab.airgap(SEND, home, *words, daemon=hosts.daemon)
     hosts.take(0)
 
 
@@ -59,7 +60,7 @@ def _copy(row: str, argv: Callable[[World, Sshd], list[str]], lab: Lab, *, check
                 "ssh", "-p", str(server.port), f"{USER}@127.0.0.1", f"cd {server.home} && {check}"
             )
         )
-    lab.measure(row, script(commands))
+    lab.measure(row, script(commands), daemon=world.hosts.daemon)
 
 
 def _sftp(world: World, server: Sshd) -> list[str]:
@@ -79,5 +80,6 @@ def _copy_to_many(lab: Lab) -> None:
     copies = [script([_scp(lab.world, server)]) for server in servers]
     lines = lab.world.folder / "copies"
     lines.write_text("\0".join(copy[-1] for copy in copies))
-    lab.measure(SCPS, ["xargs", "-0", "-a", str(lines), "-P", str(HOSTS), "-I", "{}", "sh", "-ec", "{}"])
+    command = ["xargs", "-0", "-a", lines, "-P", str(HOSTS), "-I", "{}", "sh", "-ec", "{}"]
+    lab.measure(SCPS, command, daemon=lab.world.hosts.daemon)
     lab.world.hosts.take(0)
