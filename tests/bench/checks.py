@@ -1,77 +1,76 @@
-"""D: verify, what two cores can hash, and start-up. E: many images, and memory by size."""
+"""Verifying, beside what two cores can hash; and the start of commands, beside a bare Python."""
 
 import sys
 from functools import partial
+from pathlib import Path
 
-from tests.bench import synthetic
-from tests.bench.lab import Contender, Lab
+from tests.bench.lab import Contender, Lab, Table
 from tests.bench.world import World
 
-VERIFY_TABLE = "D: verify a bundle"
-VERIFY, CEILING = "airgap verify", "ceiling: hashlib in two threads"
-START_TABLE = "D: start-up"
-HELP = "airgap --help"
-SCALE_TABLE = "E: many images, and memory by size"
-SIZES = (100, 1000, 10_000)
-"""Megabytes; the last only on demand."""
-PLAN = "airgap plan, 1,000 images of 10 blobs"
+VERIFY, CEILING = "**airgap verify**", "SHA-256 in two threads, nothing else"
+SHA256SUM = "`sha256sum -c`"
+VERIFIED = Table("verify", "all files of a bundle checked", (CEILING,), ("GB/s", "CPU s", "RSS MB"))
+
+PYTHON = "`python -c pass`"
+HELP, LOG = "airgap `--help`", "airgap `audit log`"
+INSPECT, VERIFY_SMALL = "airgap `inspect`, 2 MB", "airgap `verify`, 2 MB"
+STARTED = Table("start", "start of a command", (PYTHON,))
+_STARTS = 5
+"""How often a command starts in a turn, as it takes so little time."""
 
 
 def verify(world: World) -> list[Contender]:
     return [
-        Contender(VERIFY_TABLE, CEILING, _ceiling),
-        Contender(VERIFY_TABLE, "sha256sum -c", _sha256sum),
-        Contender(VERIFY_TABLE, VERIFY, _verify),
-        Contender(START_TABLE, HELP, _help),
+        Contender(VERIFIED, CEILING, _ceiling),
+        Contender(VERIFIED, SHA256SUM, _sha256sum),
+        Contender(VERIFIED, VERIFY, _verify, ours=True),
     ]
 
 
-def scale(world: World, *, full: bool) -> list[Contender]:
-    sizes = SIZES if full else SIZES[:2]
-    packs = [Contender(SCALE_TABLE, pack_row(size), partial(_pack, size), warm=False) for size in sizes]
-    return [Contender(SCALE_TABLE, PLAN, _plan), *packs]
-
-
-def pack_row(megabytes: int) -> str:
-    return f"airgap pack, {synthetic.PARTS} layers of {megabytes // synthetic.PARTS:,} MB"
+def start(world: World) -> list[Contender]:
+    return [
+        Contender(STARTED, PYTHON, _python),
+        *(
+            Contender(STARTED, row, partial(_start, row), ours=True)
+            for row in (HELP, LOG, INSPECT, VERIFY_SMALL)
+        ),
+    ]
 
 
 def _ceiling(lab: Lab) -> None:
-    sums = lab.world.bundle / "SHA256SUMS"
-    lab.measure(CEILING, [sys.executable, "-m", "tests.bench.ceiling", sums], result=lab.world.bundle)
+    bundle = lab.world.bundle
+    argv = [sys.executable, "-m", "tests.bench.ceiling", bundle / "SHA256SUMS"]
+    lab.measure(CEILING, argv, result=bundle)
 
 
 def _sha256sum(lab: Lab) -> None:
     command = 'cd "$1" && exec sha256sum -c --quiet SHA256SUMS'
     bundle = lab.world.bundle
-    lab.measure("sha256sum -c", ["sh", "-c", command, "sh", bundle], result=bundle)
+    lab.measure(SHA256SUM, ["sh", "-c", command, "sh", bundle], result=bundle)
 
 
 def _verify(lab: Lab) -> None:
-    with lab.world.scratch() as folder:
-        home = lab.world.fresh_site(lab.world.sites[1], folder)
-        lab.airgap(VERIFY, home, "verify", lab.world.bundle, result=lab.world.bundle)
-
-
-def _help(lab: Lab) -> None:
-    with lab.world.scratch() as folder:
-        lab.airgap(HELP, folder, "--help")
-
-
-def _plan(lab: Lab) -> None:
     world = lab.world
-    names = [f"{world.synthetic}/many/{number}:1" for number in range(synthetic.MANY)]
     with world.scratch() as folder:
-        home = world.fresh_site(world.sites[0], folder)
-        lab.airgap(PLAN, home, "plan", world.manifest("many", names))
+        home = world.fresh_site(world.sites[1], folder)
+        lab.airgap(VERIFY, home, "verify", world.bundle, result=world.bundle)
 
 
-def _pack(megabytes: int, lab: Lab) -> None:
+def _python(lab: Lab) -> None:
+    for _ in range(_STARTS):
+        lab.measure(PYTHON, [sys.executable, "-c", "pass"], small=True)
+
+
+def _start(row: str, lab: Lab) -> None:
     world = lab.world
-    names = [f"{world.synthetic}/{megabytes}/{number}:1" for number in range(synthetic.PARTS)]
-    manifest = world.manifest(f"of-{megabytes}-mb", names)
+    words: dict[str, tuple[str | Path, ...]] = {
+        HELP: ("--help",),
+        LOG: ("audit", "log"),
+        INSPECT: ("inspect", world.small),
+        VERIFY_SMALL: ("verify", world.small),
+    }
     with world.scratch() as folder:
-        home = world.fresh_site(world.sites[0], folder)
-        world.airgap(home, "plan", manifest)  # so that the registry has hashed what it makes up
-        out = folder / "out"
-        lab.airgap(pack_row(megabytes), home, "pack", manifest, "--to", out, result=out)
+        site = world.packed_by("small") if row == LOG else world.sites[1]
+        home = world.fresh_site(site, folder)
+        for _ in range(_STARTS):
+            lab.airgap(row, home, *words[row], small=True)

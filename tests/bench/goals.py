@@ -1,141 +1,114 @@
-"""What the figures are measured against."""
+"""What the figures have to reach, beside a peer of the same run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from tests.bench import checks, loads, pulls
-from tests.bench.lab import Row
-from tests.bench.measure import Sample
+from tests.bench import checks, growth, loads, lock, memory, pulls, ssh
+from tests.bench.lab import Rows, Table
 
-Tables = Mapping[str, Mapping[str, Row]]
-MEGABYTE = 1_000_000
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What bytes are compared with."""
-
-    unique: int
-    """Of the first versions' blobs and documents."""
-    new: int
-    """Of those that only the second versions have."""
-    delta: int | None
-    largest_image: int
-    """The sum of its layers, uncompressed."""
+Tables = Mapping[Table, Rows]
 
 
 @dataclass(frozen=True)
 class Goal:
-    """One figure and its limit; `got` is None when it was not measured."""
+    """One figure and its limit; `figure` is None when it was not measured."""
 
     what: str
     limit: float
-    got: float | None
+    figure: float | None
     at_least: bool = False
     """Whether the limit is the least that will do, and not the most."""
 
     @property
-    def reached(self) -> bool | None:
-        if self.got is None:
-            return None
-        return self.got >= self.limit if self.at_least else self.got <= self.limit
+    def is_reached(self) -> bool:
+        """Whether a measured figure is within the limit."""
+        assert self.figure is not None
+        return self.figure >= self.limit if self.at_least else self.figure <= self.limit
 
 
-def _at_least(what: str, limit: float, got: float | None) -> Goal:
-    return Goal(what, limit, got, at_least=True)
-
-
-def goals(tables: Tables, sizes: Sizes) -> list[Goal]:
-    """Those of what was measured."""
-    found = [*_pack_goals(tables, sizes), *_registry_goals(tables)]
-    for engine in loads.ENGINES:
-        found += _engine_goals(tables, engine, sizes)
-    found.append(Goal("delta bundle: bytes / new blobs' bytes", 1.05, _ratio(sizes.delta, sizes.new)))
-    return [goal for goal in (*found, *_check_goals(tables)) if goal.got is not None]
-
-
-def _pack_goals(tables: Tables, sizes: Sizes) -> list[Goal]:
-    def wall(*rows: str) -> float | None:
-        return _wall(tables, pulls.TABLE, *rows)
-
-    pack = wall(pulls.PACK)
-    rss = _median(tables, pulls.TABLE, pulls.PACK, lambda sample: sample.rss)
-    result = _median(tables, pulls.TABLE, pulls.PACK, lambda sample: sample.result)
-    floor, skopeo = wall(pulls.FLOOR, pulls.FLOOR_4), wall(pulls.SKOPEO, pulls.SKOPEO_OLD)
-    return [
-        Goal("pack: its time / crane's", 0.7, _ratio(pack, wall(pulls.CRANE))),
-        Goal("pack: its time / the faster curl floor's", 1.0, _ratio(pack, floor)),
-        _at_least("pack: the faster skopeo's time / its own", 3.0, _ratio(skopeo, pack)),
-        _at_least(
-            "pack: the faster docker pull + save's time / its own", 15.0, _ratio(wall(*pulls.SAVES), pack)
-        ),
-        Goal("pack: peak RSS, MB", 100, _ratio(rss, MEGABYTE)),
-        Goal("pack: bytes / unique blobs' bytes", 1.001, _ratio(result, sizes.unique)),
-    ]
-
-
-def _registry_goals(tables: Tables) -> list[Goal]:
-    first, again = (_wall(tables, loads.REGISTRY, loads.LOAD + suffix) for suffix in ("", loads.AGAIN))
-    best = _wall(tables, loads.REGISTRY, loads.CRANE, loads.SKOPEO)
-    return [
-        Goal("load to a registry: its time / the better of crane's and skopeo's", 1.0, _ratio(first, best)),
-        Goal("load to a registry again: its time / the first's", 0.05, _ratio(again, first)),
-    ]
-
-
-def _engine_goals(tables: Tables, engine: str, sizes: Sizes) -> list[Goal]:
-    table = loads.engine_table(engine)
-    first, again, update, delta = (
-        _wall(tables, table, loads.LOAD + suffix) for suffix in ("", loads.AGAIN, loads.UPDATE, loads.DELTA)
-    )
-    temporary = _median(tables, table, loads.LOAD, lambda sample: sample.temporary)
-    faster = 1.0 if engine == "docker28c" else 1.25
-    return [
-        _at_least(
-            f"{engine}: docker load's time / its own",
-            faster,
-            _ratio(_wall(tables, table, loads.DOCKER), first),
-        ),
-        Goal(
-            f"{engine}: engine's temporary disk / the largest image, unpacked",
-            1.01,
-            _ratio(temporary, sizes.largest_image),
-        ),
-        _at_least(f"{engine}: full load's time / update's", 30, _ratio(first, update)),
-        _at_least(f"{engine}: full load's time / delta bundle's", 30, _ratio(first, delta)),
-        Goal(f"{engine}: loading what is there, s", 1.0, again),
-    ]
-
-
-def _check_goals(tables: Tables) -> list[Goal]:
-    ceiling, verify = (_wall(tables, checks.VERIFY_TABLE, row) for row in (checks.CEILING, checks.VERIFY))
+def goals(tables: Tables) -> list[Goal]:
+    """Return those of what was measured."""
+    measured = _Measured(tables)
     found = [
-        _at_least("verify: the ceiling's time / its own", 0.85, _ratio(ceiling, verify)),
-        Goal("airgap --help, s", 0.3, _wall(tables, checks.START_TABLE, checks.HELP)),
-        Goal("plan of 1,000 images, s", 10, _wall(tables, checks.SCALE_TABLE, checks.PLAN)),
+        *_work_goals(measured),
+        *_engine_goals(measured),
+        *_start_goals(measured),
+        *_growth_goals(measured),
     ]
-    small, *larger = (
-        _median(tables, checks.SCALE_TABLE, checks.pack_row(size), lambda sample: sample.rss)
-        for size in checks.SIZES
+    return [goal for goal in found if goal.figure is not None]
+
+
+class _Measured:
+    """Medians of what was measured."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def rows(self, table: Table) -> Rows:
+        return self._tables.get(table, {})
+
+    def figure(self, table: Table, row: str, name: str = "wall") -> float | None:
+        found = self.rows(table).get(row)
+        return median(getattr(sample, name) for sample in found.samples) if found and found.samples else None
+
+    def ratio(self, table: Table, row: str, peer: str, name: str = "wall") -> float | None:
+        own, other = (self.figure(table, title, name) for title in (row, peer))
+        return own / other if own is not None and other else None
+
+
+def _work_goals(measured: _Measured) -> Iterator[Goal]:
+    ratio, pack = measured.ratio, (pulls.TABLE, pulls.PACK)
+    yield Goal("pack, far registry: time / crane's", 0.30, ratio(pulls.FAR, pulls.PACK, pulls.CRANE))
+    yield Goal("lock, far registry: time / crane digest's", 1.0, ratio(lock.TABLE, lock.LOCK, lock.CRANE))
+    yield Goal("pack: time / that of crane and `sync`", 0.6, ratio(*pack, pulls.CRANE_SYNC))
+    yield Goal("pack: CPU / that of crane and `sync`", 1.0, ratio(*pack, pulls.CRANE_SYNC, "cpu"))
+    yield Goal("pack: time / crane's", 1.2, ratio(*pack, pulls.CRANE))
+    on_stick = ratio(pulls.STICK, pulls.STICK_PACK, pulls.MEDIUM)
+    yield Goal("pack onto a stick: time / that of its bytes", 1.05, on_stick)
+    hashed = ratio(checks.VERIFIED, checks.CEILING, checks.VERIFY)
+    yield Goal("verify: time of SHA-256 in two threads / its time", 0.92, hashed, at_least=True)
+    yield Goal(
+        f"{loads.REGISTRY.title}: time / crane's", 0.85, ratio(loads.REGISTRY, loads.LOAD, loads.CRANE)
     )
-    for size, rss in zip(checks.SIZES[1:], larger, strict=True):
-        found.append(
-            Goal(f"pack of {size:,} MB: peak RSS / of {checks.SIZES[0]:,} MB", 1.1, _ratio(rss, small))
-        )
-    return found
+    again = measured.figure(loads.REGISTRY, loads.LOAD + loads.AGAIN)
+    yield Goal("bundle to a registry that has all: seconds", 0.2, again)
+    yield Goal("send to one host: time / sftp's", 1.0, ratio(ssh.ONE, ssh.SEND, ssh.SFTP))
+    yield Goal(f"send to {ssh.HOSTS} hosts: time / scp's", 1.0, ratio(ssh.MANY, ssh.SEND, ssh.SCPS))
 
 
-def _wall(tables: Tables, table: str, *rows: str) -> float | None:
-    """The best of the rows' median times in seconds."""
-    found = [_median(tables, table, row, lambda sample: sample.wall) for row in rows]
-    return min((value for value in found if value is not None), default=None)
+def _engine_goals(measured: _Measured) -> Iterator[Goal]:
+    limits = {"docker20": 0.75, "docker28": 0.65, "docker28c": 0.90}
+    for name, limit in limits.items():
+        table = loads.ENGINES[name]
+        loaded = measured.ratio(table, loads.LOAD, loads.DOCKER)
+        updated = measured.ratio(table, loads.LOAD, loads.LOAD + loads.UPDATE)
+        yield Goal(f"{table.title}: time / that of `docker load`", limit, loaded)
+        yield Goal(f"{table.title}: time / that of an update", 40, updated, at_least=True)
 
 
-def _median(tables: Tables, table: str, row: str, of: Callable[[Sample], float]) -> float | None:
-    found = tables.get(table, {}).get(row)
-    return median(map(of, found.samples)) if found and found.samples else None
+def _start_goals(measured: _Measured) -> Iterator[Goal]:
+    limits = {checks.HELP: 5, checks.LOG: 8, checks.INSPECT: 11, checks.VERIFY_SMALL: 11}
+    for row, limit in limits.items():
+        yield Goal(f"{row}: time / Python's", limit, measured.ratio(checks.STARTED, row, checks.PYTHON))
+    peaks = [measured.figure(memory.TABLE, row, "rss") for row in measured.rows(memory.TABLE)]
+    peak = max((peak / 1e6 for peak in peaks if peak is not None), default=None)
+    yield Goal("a layer of 10 GB: MB of memory, the most of any command", 100, peak)
 
 
-def _ratio(got: float | None, want: float | None) -> float | None:
-    return None if got is None or not want else got / want
+def _growth_goals(measured: _Measured) -> Iterator[Goal]:
+    steepest = max(growth.exponents(measured.rows(growth.IMAGES)).values(), default=None)
+    yield Goal("more images: exponent, the highest of any command", 1.1, steepest)
+    records = growth.sizes(measured.rows(growth.LEDGER))
+    if not records:
+        return
+    few, many = records[0], records[-1]
+
+    def seconds(title: str, size: int, name: str = "cpu") -> float:
+        return measured.figure(growth.LEDGER, growth.row(title, size), name) or 0.0
+
+    look = seconds(growth.LOOK, many) - seconds(growth.LOOK, few)
+    yield Goal(f"a look at a ledger of {many:,} records: CPU seconds more than at {few:,}", 0.05, look)
+    yield Goal(f"`audit find` in {many:,} records: seconds", 1.0, seconds(growth.FIND_AGAIN, many, "wall"))
+    rate = many / seconds(growth.AUDIT_VERIFY, many, "wall")
+    yield Goal("`audit verify`: records a second", 200_000, rate, at_least=True)

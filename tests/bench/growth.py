@@ -1,83 +1,120 @@
-"""How commands grow with what a site keeps and carries: python -m tests.bench.growth images|ledger SIZE...
+"""How commands grow with what a site keeps and carries. CPU seconds count, because they depend least on the machine.
 
-`images` makes layouts of SIZE images of 12 small blobs, and packs, checks and loads them. `ledger` makes sites
-with a ledger of SIZE records, a receipt for each 100 and a bundle for each 500 records. Whole processes, one
-run each; CPU seconds, because they depend least on what else the machine does. RSS is at least that of the
-measuring process itself. The exponent compares a size
-with the one before: 1 is linear, 2 is the square.
+`images` makes layouts of images of 12 small blobs. They are packed, checked, cut into volumes, and loaded
+into a layout and into docker-registry, and so is a delta after a tenth of them has changed. `ledger` makes
+sites with a ledger of so many records, a receipt for each 100 and a bundle for each 500 records. One run each.
 """
 
-import argparse
 import math
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.bench.growing_site import make_site
+from tests.bench.lab import Contender, Lab, Rows, Table
+from tests.bench.world import World
 from tests.support.images import Image, Layer, make_image, noise, write_layout
+from tests.support.registries import RealRegistry
 
 _LAYERS = 10
 """With the config and the manifest, 12 blobs."""
 _NAME = "growing"
+IMAGES = Table("growth-images", "CPU seconds, by number of images")
+LEDGER = Table("growth-ledger", "CPU seconds, by number of records")
+SIZES = {IMAGES: (100, 1_000, 5_000), LEDGER: (10_000, 100_000, 1_000_000)}
+LOOK, AUDIT_VERIFY = "look (`key list`)", "`audit verify`"
+FIND_AGAIN = "`audit find` of a digest, again"
+
+Steps = Iterator[tuple[str, Path, Sequence[str | Path]]]
+"""Titles, the home of the site and the words of commands, each to be run before the next is asked for."""
+MakeSteps = Callable[[World, Path, int], Steps]
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one command took. Seconds and bytes."""
-
-    cpu: float
-    wall: float
-    rss: int
+def images(_: World, counts: Sequence[int]) -> list[Contender]:
+    return _contenders(IMAGES, _image_steps, counts)
 
 
-def main() -> None:
-    options = _options()
-    make = {"images": _image_runs, "ledger": _ledger_runs}[options.what]
-    before: dict[str, Run] = {}
-    print("| command | size | CPU s | seconds | RSS MB | exponent |\n|---|---:|---:|---:|---:|---:|")
-    for place, size in enumerate(options.sizes):
-        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            runs = make(Path(folder), size)
-            for title, run in runs:
-                exponent = _exponent(before.get(title), run, options.sizes, place)
-                print(
-                    f"| {title} | {size:,} | {run.cpu:.2f} | {run.wall:.1f} | {run.rss / 1e6:.0f} "
-                    f"| {exponent} |",
-                    flush=True,
-                )
-                before[title] = run
+def ledger(_: World, counts: Sequence[int]) -> list[Contender]:
+    return _contenders(LEDGER, _ledger_steps, counts)
 
 
-def _exponent(before: Run | None, run: Run, sizes: Sequence[int], place: int) -> str:
-    if before is None:
-        return ""
-    return f"{math.log(run.cpu / before.cpu) / math.log(sizes[place] / sizes[place - 1]):.2f}"
+def row(title: str, size: int) -> str:
+    """Return the name of the row of a command."""
+    return f"{title}, {size:,}"
 
 
-def _image_runs(folder: Path, images: int) -> Iterator[tuple[str, Run]]:
-    names = [f"registry.test/app-{number}:1" for number in range(images)]
-    layout = write_layout(folder / "layout", {name: _image(place) for place, name in enumerate(names)})
-    manifest = folder / f"{_NAME}.yaml"
-    entry = f"images:\n  - oci: {layout}\n"
-    manifest.write_text(f"version: 1\nname: {_NAME}\nplatforms: all\n{entry}", "utf-8")
-    home, medium = folder / "home", folder / "medium"
+def split(name: str) -> tuple[str, int]:
+    """Return the command and the size of a row."""
+    title, _, size = name.rpartition(", ")
+    return title, int(size.replace(",", ""))
+
+
+def sizes(rows: Rows) -> list[int]:
+    """Return the sizes that were measured, the smallest first."""
+    return sorted({split(name)[1] for name in rows})
+
+
+def exponents(rows: Rows) -> dict[str, float]:
+    """Return, for each command, the exponent of the two largest sizes: 1 is linear, 2 is the square."""
+    found: dict[str, float] = {}
+    *_, smaller, larger = [1, 1, *sizes(rows)]
+    for name in rows:
+        title, size = split(name)
+        if size == larger and (before := rows.get(row(title, smaller))):
+            cpu, least = rows[name].samples[0].cpu, before.samples[0].cpu
+            found[title] = math.log(cpu / least) / math.log(larger / smaller)
+    return found
+
+
+def _contenders(table: Table, steps: MakeSteps, counts: Sequence[int]) -> list[Contender]:
+    return [
+        Contender(table, f"{size:,}", partial(_measure, table, steps, size), rounds=1, warm=False)
+        for size in counts or SIZES[table]
+    ]
+
+
+def _measure(table: Table, steps: MakeSteps, size: int, lab: Lab) -> None:
+    with lab.world.scratch() as folder:
+        for title, home, words in steps(lab.world, folder, size):
+            # 4: nothing was found
+            lab.airgap(row(title, size), home, *words, small=True, accept=(0, 4))
+
+
+def _image_steps(world: World, folder: Path, count: int) -> Steps:
+    home = world.fresh_site(world.sites[0], folder)
+    medium, volumes = folder / "medium", folder / "volumes"
+    layout, manifest = folder / "layout", folder / f"{_NAME}.yaml"
+    manifest.write_text(f"version: 1\nname: {_NAME}\nplatforms: all\nimages:\n  - oci: {layout}\n")
     medium.mkdir()
-    _run(home, "init", "--owner", "alice", "--site", "hq")
-    bundle = f"{medium}/{_NAME}-0001"
-    for words in (
-        ("lock", str(manifest)),
-        ("plan", str(manifest)),
-        ("pack", str(manifest), "--to", str(medium)),
-        ("verify", bundle),
-        ("inspect", bundle),
-        ("load", bundle, "--to", f"oci:{folder / 'out'}"),
-    ):
-        yield words[0], _run(home, *words)
+    volumes.mkdir()
+    first, second = medium / f"{_NAME}-0001", medium / f"{_NAME}-0002"
+    pack = ("pack", manifest, "--to", medium)
+    to_layout = ("--to", f"oci:{folder / 'out'}")
+    _write_images(layout, count, changed=0)
+    yield "lock", home, ("lock", manifest)
+    yield "plan", home, ("plan", manifest)
+    yield "pack", home, pack
+    yield "verify", home, ("verify", first)
+    yield "inspect", home, ("inspect", first)
+    yield "load into a layout", home, ("load", first, *to_layout)
+    yield "load into it again", home, ("load", first, *to_layout)
+    yield "repack into volumes", home, ("repack", first, "--to", volumes, "--volume-size", "4GiB")
+    with RealRegistry(folder / "registry") as registry:
+        to_registry = ("--to", f"registry:{registry.host}")
+        yield "load into a registry", home, ("load", first, *to_registry)
+        yield "load into it again (registry)", home, ("load", first, *to_registry)
+        _write_images(layout, count, changed=count // 10)
+        yield "lock again, a tenth changed", home, ("lock", manifest, "--update", "all")
+        yield "pack a delta", home, (*pack, "--since", "1")
+        yield "diff", home, ("diff", first, second)
+        yield "load the delta into a layout", home, ("load", second, *to_layout)
+        yield "load the delta into a registry", home, ("load", second, *to_registry)
+    yield "audit report", home, ("audit", "report")
+
+
+def _write_images(layout: Path, count: int, *, changed: int) -> None:
+    numbers = [place + count if place < changed else place for place in range(count)]
+    write_layout(layout, {f"registry.test/app-{p}:1": _image(number) for p, number in enumerate(numbers)})
 
 
 def _image(number: int) -> Image:
@@ -85,40 +122,12 @@ def _image(number: int) -> Image:
     return make_image(layers, label=str(number))
 
 
-def _ledger_runs(folder: Path, records: int) -> Iterator[tuple[str, Run]]:
+def _ledger_steps(_: World, folder: Path, records: int) -> Steps:
     home = make_site(folder, records=records, receipts=records // 100, bundles=max(records // 500, 2))
-    for title, words in (
-        ("first look, which writes the summary", ("key", "generate", "bob")),
-        ("look (`key list`)", ("key", "list")),
-        ("`audit find` of a digest", ("audit", "find", "sha256:1cc8ad5c")),
-        ("`audit log -n 1`", ("audit", "log", "--limit", "1")),
-        ("`audit report`", ("audit", "report")),
-        ("`audit verify`", ("audit", "verify")),
-    ):
-        yield title, _run(home, *words)
-
-
-def _run(home: Path, *words: str) -> Run:
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "airgap", *words],
-        env={**os.environ, "AIRGAP_HOME": str(home), "AIRGAP_PASSPHRASE": "a bench of growth"},
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode not in (0, 4):  # 4: nothing was found
-        raise SystemExit(f"{' '.join(words)}: exit {process.returncode}")
-    return Run(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss << 10)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("images", "ledger"))
-    parser.add_argument("sizes", type=int, nargs="+")
-    parser.add_argument("--folder", type=Path, help="where the layouts and sites are made")
-    return parser.parse_args()
-
-
-if __name__ == "__main__":
-    main()
+    yield "first look, which writes the summary", home, ("key", "generate", "bob")
+    yield LOOK, home, ("key", "list")
+    for title in ("`audit find` of a digest", FIND_AGAIN):
+        yield title, home, ("audit", "find", "sha256:1cc8ad5c")
+    yield "`audit log --limit 1`", home, ("audit", "log", "--limit", "1")
+    yield "`audit report`", home, ("audit", "report")
+    yield AUDIT_VERIFY, home, ("audit", "verify")

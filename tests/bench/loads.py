@@ -1,53 +1,54 @@
-"""B: bundle -> empty registry. C: bundle -> Docker."""
+"""From a bundle to an empty registry, and to Docker."""
 
 import time
 from collections.abc import Callable
 from functools import partial
 
-from tests.bench.lab import Contender, Lab
+from tests.bench.lab import Contender, Lab, Table
 from tests.bench.measure import CommandError, used
 from tests.bench.pulls import client_environment, script
 from tests.bench.world import World, daemon_of
 from tests.support.engines import Engine
 
-REGISTRY = "B: bundle to an empty registry"
-CRANE, SKOPEO = "crane push --index", "skopeo (sid) copy --all oci:"
-ORAS = "oras cp --from-oci-layout"
-LOAD = "airgap load"
-DOCKER = "docker load"
+CRANE, SKOPEO = "crane `push --index` (all under one name)", "skopeo `copy --all`"
+ORAS = "oras `cp --from-oci-layout`"
+LOAD = "**airgap load** (checked, receipt)"
+DOCKER = "`docker load`"
 AGAIN, UPDATE, DELTA = ", again", ", update of three images", ", update as a delta bundle"
-_PATIENCE = 60
-ENGINES = ("docker20", "docker28", "docker28c")
-
-
-def engine_table(engine: str) -> str:
-    return f"C: bundle to {engine}"
+REGISTRY = Table("registry", "bundle to an empty registry", (CRANE,))
+_ENGINE = ("server CPU s", "RSS MB", "server RSS MB", "engine's temporary MB")
+ENGINES = {
+    name: Table(name, f"bundle to {title}", (DOCKER,), _ENGINE)
+    for name, title in {
+        "docker20": "Docker 20.10, classic store",
+        "docker28": "Docker 28.5, classic store",
+        "docker28c": "Docker 28.5, containerd store",
+    }.items()
+}
+_RESTING_SECONDS = 60
 
 
 def to_registry(world: World) -> list[Contender]:
+    peers = {CRANE: _crane, SKOPEO: _skopeo, ORAS: _oras}
     return [
-        Contender(REGISTRY, CRANE, partial(_push, CRANE, _crane, "all under one name")),
-        Contender(REGISTRY, SKOPEO, partial(_push, SKOPEO, _skopeo, "")),
-        Contender(REGISTRY, ORAS, partial(_push, ORAS, _oras, "")),
-        Contender(REGISTRY, LOAD, _load),
+        *(Contender(REGISTRY, row, partial(_push, row, argv)) for row, argv in peers.items()),
+        Contender(REGISTRY, LOAD, _load, ours=True),
     ]
 
 
 def to_docker(world: World) -> list[Contender]:
     found = []
-    for name in ENGINES:
-        table = engine_table(name)
-        for row, turn in ((DOCKER, _docker_load), (LOAD, _airgap_load)):
-            found.append(Contender(table, f"{row} ({name})", partial(turn, name), warm=False))
+    for name, table in ENGINES.items():
+        found.append(Contender(table, DOCKER, partial(_docker_load, name), warm=False))
+        found.append(Contender(table, LOAD, partial(_airgap_load, name), warm=False, ours=True))
     return found
 
 
-def _push(row: str, argv: Callable[[World, str], list[str]], note: str, lab: Lab) -> None:
+def _push(row: str, argv: Callable[[World, str], list[str]], lab: Lab) -> None:
     with lab.world.empty_registry() as target:
         for again in ("", AGAIN):
             command = argv(lab.world, target.host)
-            lab.measure(row + again, command, daemon=daemon_of(target), result=target.folder / "data")
-            lab.note(row + again, note)
+            lab.measure(row + again, command, daemon=daemon_of(target), small=bool(again))
 
 
 def _crane(world: World, host: str) -> list[str]:
@@ -81,7 +82,7 @@ def _load(lab: Lab) -> None:
         home = world.fresh_site(world.sites[1], folder)
         for again in ("", AGAIN):
             words = ("load", world.bundle, "--to", f"registry:{target.host}")
-            lab.airgap(LOAD + again, home, *words, daemon=daemon_of(target), result=target.folder / "data")
+            lab.airgap(LOAD + again, home, *words, daemon=daemon_of(target), small=bool(again))
 
 
 def _docker_load(name: str, lab: Lab) -> None:
@@ -92,9 +93,10 @@ def _docker_load(name: str, lab: Lab) -> None:
         lab.measure(
             DOCKER + suffix,
             [engine._client, "load", "--quiet", "--input", tar],
-            env=client_environment(engine),
+            env=client_environment(world, engine),
             daemon=daemon_of(engine),
             disk=engine.folder,
+            small=suffix == UPDATE,
         )
     engine.reset()
 
@@ -106,7 +108,8 @@ def _airgap_load(name: str, lab: Lab) -> None:
         home = world.fresh_site(world.sites[1], folder)
         for suffix, bundle in bundles.items():
             words = ("load", getattr(world, bundle), "--to", f"docker:{engine.host}")
-            lab.airgap(LOAD + suffix, home, *words, daemon=daemon_of(engine), disk=engine.folder)
+            options = {"daemon": daemon_of(engine), "disk": engine.folder, "small": bool(suffix)}
+            lab.airgap(LOAD + suffix, home, *words, **options)
             if suffix == UPDATE:
                 engine.docker("image", "rm", *(world.reference(image) for image in world.corpus.update))
     engine.reset()
@@ -117,7 +120,7 @@ def _emptied(world: World, name: str) -> Engine:
     engine: Engine = getattr(world, name)
     engine.reset()
     data, last = engine.folder / "data", -1
-    for _ in range(_PATIENCE):
+    for _ in range(_RESTING_SECONDS):
         if (now := used(data)) == last:
             return engine
         last = now

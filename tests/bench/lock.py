@@ -1,113 +1,68 @@
-"""Times of `airgap lock` through a far registry: python -m tests.bench.lock, from the repository's root.
+"""`airgap lock` of many images through a long line, beside `crane digest`, which asks for no attachments.
 
-50 images of 10 platforms, a registry that is 40 ms away, and 25 MB/s for each connection. The registry and the
-line to it are a process of their own. `--tree DIR` measures the airgap of another working tree too, and `crane
-digest`, eight at a time, is measured where crane can be found: it does less, for it asks for no attachments.
-The times are the best of the rounds, whole processes with their start-up.
+`python -m tests.bench.lock [api]` is the registry at the other end, in a process of its own, with a referrers
+API or without.
 """
 
-import argparse
-import os
-import shutil
-import subprocess
+import shlex
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+import threading
+from functools import partial
 from pathlib import Path
 
-from tests.bench.lab import say
+from tests.bench.lab import Contender, Lab, Table
+from tests.bench.world import World
 from tests.support.far_registry import FarProxy
 from tests.support.registry import FakeRegistry
 from tests.support.requests import image_of, platforms
 
-ROOT = Path(__file__).parents[2]
-CRANES = (Path("/var/cache/airgap-tests/sid/usr/bin/crane"),)
+IMAGES, PLATFORMS = 50, 10
+LOCK, CRANE = "**airgap lock**", "crane `digest`, 8 parallel"
+LOCK_API = "**airgap lock**, referrers API"
+TABLE = Table("lock", f"lock of {IMAGES} images of {PLATFORMS} platforms, 40 ms away", (CRANE,))
+
+
+def contenders(_: World) -> list[Contender]:
+    return [
+        Contender(TABLE, CRANE, _digests),
+        Contender(TABLE, LOCK, partial(_lock, LOCK, api=False), ours=True),
+        Contender(TABLE, LOCK_API, partial(_lock, LOCK_API, api=True), ours=True),
+    ]
+
+
+def _names(host: str) -> list[str]:
+    return [f"{host}/app{number}:1" for number in range(IMAGES)]
+
+
+def _lock(row: str, lab: Lab, *, api: bool) -> None:
+    world = lab.world
+    host = world.many_images_with_api if api else world.many_images
+    with world.scratch() as folder:
+        manifest: Path = folder / "stack.yaml"
+        entries = "".join(f"  - {name}\n" for name in _names(host))
+        head = f"version: 1\nname: stack\nplatforms: [{', '.join(platforms(PLATFORMS))}]\nimages:\n"
+        manifest.write_text(head + entries)
+        home = world.fresh_site(world.sites[0], folder)
+        lab.airgap(row, home, "lock", manifest, small=True)
+
+
+def _digests(lab: Lab) -> None:
+    crane = [*lab.world.sid("crane"), "digest", "--insecure"]
+    names = "\n".join(_names(lab.world.many_images))
+    command = f"printf '%s' {shlex.quote(names)} | xargs -P 8 -n 1 {shlex.join(crane)}"
+    lab.measure(CRANE, ["sh", "-ec", command], small=True)
 
 
 def main() -> None:
-    options = _options()
-    if options.serve:
-        serve(options)
-        return
-    words = [
-        sys.executable,
-        "-m",
-        __spec__.name if __spec__ else "tests.bench.lock",
-        "--serve",
-        *sys.argv[1:],
-    ]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        assert server.stdin is not None
-        host = server.stdout.readline().strip()
-        try:
-            measure(options, host)
-        finally:
-            server.stdin.close()
-
-
-def serve(options: argparse.Namespace) -> None:
-    """Be the far registry until standard input ends; its address is the first line of output."""
+    """Serve the images until the process is ended."""
     with FakeRegistry() as fake:
-        fake.referrers_api = options.referrers_api
-        for number in range(options.images):
-            fake.add(f"app{number}", "1", image_of(options.platforms, f"app{number}x"))
+        fake.referrers_api = "api" in sys.argv
+        for number in range(IMAGES):
+            fake.add(f"app{number}", "1", image_of(PLATFORMS, f"app{number}x"))
         port = int(fake.host.rpartition(":")[2])
-        with FarProxy(port, round_trip=options.round_trip, rate=options.rate) as far:
-            print(far.host, flush=True)
-            sys.stdin.read()
-            say(f"requests: {len(fake.requests):,} over {far.connections} connections, in all rounds")
-
-
-def measure(options: argparse.Namespace, host: str) -> None:
-    names = [f"{host}/app{number}:1" for number in range(options.images)]
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = Path(folder) / "stack.yaml"
-        wanted = ", ".join(platforms(options.platforms))
-        entries = "".join(f"  - {name}\n" for name in names)
-        manifest.write_text(f"version: 1\nname: stack\nplatforms: [{wanted}]\nimages:\n{entries}", "utf-8")
-        for tree in (ROOT, *options.tree):
-            _report(f"airgap lock, {tree.name}", options.rounds, lambda tree=tree: _lock(tree, manifest))
-    crane = shutil.which("crane") or next((str(path) for path in CRANES if path.exists()), None)
-    if crane is not None:
-        _report("crane digest, 8 at a time", options.rounds, lambda: _digests(crane, names))
-
-
-def _lock(tree: Path, manifest: Path) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(tree), "AIRGAP_HOME": str(manifest.parent / "home")}
-    words = [sys.executable, "-P", "-m", "airgap", "lock", manifest, "--quiet"]
-    subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
-
-
-def _digests(crane: str, names: list[str]) -> None:
-    words = ["xargs", "-P8", "-n1", crane, "digest", "--insecure"]
-    subprocess.run(words, input="\n".join(names), text=True, check=True, stdout=subprocess.DEVNULL)
-
-
-def _report(title: str, rounds: int, run: Callable[[], None]) -> None:
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    spelt = ", ".join(f"{seconds:.2f}" for seconds in times)
-    print(f"{title}: {min(times):.2f} s ({spelt})", flush=True)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--images", type=int, default=50)
-    parser.add_argument("--platforms", type=int, default=10)
-    parser.add_argument("--round-trip", type=float, default=0.04, help="seconds")
-    parser.add_argument("--rate", type=float, default=25e6, help="bytes a second for each connection")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--referrers-api", action="store_true", help="the registry has a referrers API")
-    parser.add_argument(
-        "--tree", type=Path, action="append", default=[], help="another working tree of airgap"
-    )
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    return parser.parse_args()
+        with FarProxy(port, round_trip=0.04, rate=25_000_000) as far:
+            print(f"listening on {far.host}", flush=True)
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -29,19 +29,26 @@ class Sample:
     daemon_rss: int
     disk: int
     """By how much the file system's free space shrank at most: whatever else writes there counts too."""
-    kept: int
-    """By how much it was smaller at the end."""
     temporary: int
     """The most that was seen in the daemon's temporary folders."""
     result: int = 0
 
+    @classmethod
+    def of_seconds(cls, wall: float, result: int) -> Self:
+        """What was calculated, not measured."""
+        return cls(wall, 0, 0, 0, 0, 0, 0, result)
+
 
 @dataclass(frozen=True)
 class Daemon:
-    """A server that works for the commands: its first process and where it keeps temporary files."""
+    """Servers that work for the commands: their first processes and where they keep temporary files."""
 
-    pid: int
+    pids: tuple[int, ...]
     temporary: tuple[Path, ...] = ()
+
+    def processes(self) -> list[int]:
+        """All that live now."""
+        return [found for pid in self.pids for found in tree(pid)]
 
 
 class CommandError(Exception):
@@ -57,18 +64,19 @@ def measure(
     daemon: Daemon | None = None,
     cwd: Path | None = None,
     memory: int = 0,
+    accept: Collection[int] = (0,),
 ) -> Sample:
     """Run a command to its end and watch it.
 
     `disk` is on the file system whose space is watched; `memory` is about what the command will fill,
-    files in the page cache included.
+    files in the page cache included; `accept` are the exit codes that are no failure.
     """
     settle(disk)
-    servers = list(tree(daemon.pid)) if daemon else []
+    servers = daemon.processes() if daemon else []
     for pid in servers:
         _forget_peak(pid)
     _touch(disk, memory)
-    before, free = _processor(servers), _free(disk)
+    before, free = processor(servers), _free(disk)
     with log.open("wb") as out:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -78,18 +86,17 @@ def measure(
             _, status, usage = os.wait4(process.pid, 0)
             wall = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+    if process.returncode not in accept:
         tail = log.read_text(errors="replace")[-2000:]
         raise CommandError(f"{' '.join(argv)[:300]}: exit {process.returncode}\n{tail}")
-    servers = list(tree(daemon.pid)) if daemon else []
+    servers = daemon.processes() if daemon else []
     return Sample(
         wall=wall,
         cpu=usage.ru_utime + usage.ru_stime,
-        daemon_cpu=_processor(servers) - before,
+        daemon_cpu=processor(servers) - before,
         rss=watch.rss,
         daemon_rss=sum(map(_peak, servers)),
         disk=max(free - watch.free, 0),
-        kept=max(free - _free(disk), 0),
         temporary=watch.temporary,
     )
 
@@ -111,8 +118,8 @@ def _touch(folder: Path, size: int) -> None:
     """Fill so much of the page cache and free it.
 
     A virtual machine may have given its free memory back to its host. Whoever writes files next pays for
-    getting it again, which can double the time of a download: here nobody does. Only a real file
-    helps, memory of a process's own does not.
+    getting it again, which can double the time of a download. Only a real file helps, memory of a process's
+    own does not.
     """
     block = bytes(_BLOCK)
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
@@ -189,7 +196,7 @@ def _forget_peak(pid: int) -> None:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def _processor(pids: Sequence[int]) -> float:
+def processor(pids: Sequence[int]) -> float:
     """Seconds of processor time of processes and of their children that have ended."""
     ticks = 0
     for pid in pids:

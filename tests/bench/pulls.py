@@ -1,45 +1,64 @@
-"""A: registry -> disk."""
+"""From a registry to disk: on loopback, through a long line, and onto a stick."""
 
 import shlex
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from tests.bench.corpus import unique
-from tests.bench.lab import Contender, Lab
+from tests.bench.lab import Contender, Lab, Table
+from tests.bench.measure import Sample, size
+from tests.bench.stick import Pace, slow_stick
 from tests.bench.world import World, daemon_of
 from tests.support.engines import Engine
 from tests.support.parts import require_tool
 
-TABLE = "A: registry to disk"
-FLOOR = "floor: curl, 4 parallel, unverified"
-FLOOR_4 = "floor: 4 curls, unverified"
-CRANE = "crane pull --format=oci"
-SKOPEO_OLD, SKOPEO = "skopeo 1.9 copy --all oci:", "skopeo (sid) copy --all oci:"
-ORAS, IMGPKG = "oras cp --to-oci-layout", "imgpkg copy --to-tar"
-PACK = "airgap pack"
-SAVES = {f"docker pull + docker save ({name})": name for name in ("docker20", "docker28c")}
+FLOOR = "curl, 4 parallel, without checks (the lower bound)"
+CRANE, CRANE_SYNC = "crane `pull --format=oci`", "crane, then `sync`"
+SKOPEO, ORAS = "skopeo `copy --all`", "oras `cp --to-oci-layout`"
+PACK = "**airgap pack** (checked, synced, signed)"
+SAVES = {f"`docker pull`, then `docker save`, {name}": name for name in ("docker20", "docker28c")}
+TABLE = Table(
+    "pack", "registry to disk", (CRANE, CRANE_SYNC), ("CPU s", "RSS MB", "result MB", "disk peak MB")
+)
+FAR = Table("far", "registry to disk, 40 ms and 25 MB/s a connection away", (CRANE,))
+STICK_PACK = "**airgap pack** (written, read back)"
+MEDIUM = "the bytes, divided by these rates"
+STICK = Table(
+    "stick",
+    "registry to a stick, 30 MB/s of writing and 90 MB/s of reading",
+    (MEDIUM,),
+    ("CPU s", "result MB"),
+)
+_WAITING_ROUNDS = 3
+"""Of what waits for a line or a medium, and hardly depends on the machine."""
 
-Argv = Callable[[World, Path], list[str]]
 
-
-def contenders(world: World) -> list[Contender]:
-    found = [
-        Contender(TABLE, FLOOR, partial(_floor, FLOOR, 1)),
-        Contender(TABLE, FLOOR_4, partial(_floor, FLOOR_4, 4)),
-        Contender(TABLE, CRANE, partial(_pull, CRANE, _crane)),
-        Contender(TABLE, SKOPEO_OLD, partial(_pull, SKOPEO_OLD, _skopeo_old)),
-        Contender(TABLE, SKOPEO, partial(_pull, SKOPEO, _skopeo)),
-        Contender(TABLE, ORAS, partial(_pull, ORAS, _oras)),
-        Contender(TABLE, PACK, _pack),
+def loopback(world: World) -> list[Contender]:
+    saves = [
+        Contender(TABLE, row, partial(_pull_and_save, row, name), rounds=1, warm=False)
+        for row, name in SAVES.items()
     ]
-    if shutil.which("imgpkg"):
-        found.append(Contender(TABLE, IMGPKG, partial(_pull, IMGPKG, _imgpkg)))
-    for row, engine in SAVES.items():
-        turn = partial(_pull_and_save, row, engine)
-        found.append(Contender(TABLE, row, turn, rounds=1, warm=False))
-    return found
+    return [
+        Contender(TABLE, FLOOR, _floor),
+        *(
+            Contender(TABLE, row, partial(_pull, row, argv))
+            for row, argv in {CRANE: _crane, CRANE_SYNC: _crane_sync, SKOPEO: _skopeo, ORAS: _oras}.items()
+        ),
+        Contender(TABLE, PACK, _pack, ours=True),
+        *saves,
+    ]
+
+
+def far(world: World) -> list[Contender]:
+    return [
+        Contender(FAR, CRANE, _far_crane, rounds=_WAITING_ROUNDS, warm=False),
+        Contender(FAR, PACK, _far_pack, rounds=_WAITING_ROUNDS, warm=False, ours=True),
+    ]
+
+
+def stick(world: World) -> list[Contender]:
+    return [Contender(STICK, STICK_PACK, _stick_pack, rounds=_WAITING_ROUNDS, warm=False, ours=True)]
 
 
 def script(commands: list[list[str]]) -> list[str]:
@@ -47,12 +66,11 @@ def script(commands: list[list[str]]) -> list[str]:
     return ["sh", "-ec", "\n".join(shlex.join(command) for command in commands)]
 
 
-def _pull(row: str, argv: Argv, lab: Lab) -> None:
+def _pull(row: str, argv: Callable[[World, Path], list[str]], lab: Lab) -> None:
     with lab.world.scratch() as folder:
         out = folder / "out"
         lab.measure(row, argv(lab.world, out), daemon=daemon_of(lab.world.registry), result=out)
-        if out.is_dir():
-            lab.note(row, _kept(lab.world, out))
+        lab.note(row, _kept(lab.world, out))
 
 
 def _kept(world: World, out: Path) -> str:
@@ -62,57 +80,53 @@ def _kept(world: World, out: Path) -> str:
     return f"{kept} of {len(images)} digests kept"
 
 
-def _floor(row: str, processes: int, lab: Lab) -> None:
-    """Each unique blob to a file of its own."""
+def _floor(lab: Lab) -> None:
+    """Each unique blob to a file of its own, the largest first."""
     world = lab.world
+    urls = {
+        digest: f"http://{world.registry.host}/v2/{image.name.partition(':')[0]}/blobs/{digest}"
+        for image in world.corpus.first
+        for digest, _, _ in image.blobs
+    }
+    sizes = unique(world.corpus.first)
     with world.scratch() as folder:
         out = folder / "out"
         out.mkdir()
-        blobs: dict[str, str] = {}
-        for image in world.corpus.first:
-            for digest, _, _ in image.blobs:
-                blobs[digest] = (
-                    f"http://{world.registry.host}/v2/{image.name.partition(':')[0]}/blobs/{digest}"
-                )
-        sizes = unique(world.corpus.first)
-        ordered = sorted(blobs, key=lambda digest: -sizes[digest])
-        commands = []
-        for number in range(processes):
-            config = folder / f"curl-{number}"
-            lines = [
-                f'url = "{blobs[digest]}"\noutput = "{out / digest}"\n'
-                for digest in ordered[number::processes]
-            ]
-            config.write_text("".join(lines))
-            commands.append([require_tool("curl"), "-q", "-sS", "--fail", "-K", str(config)])
-        if processes == 1:
-            argv = [*commands[0], "--parallel", "--parallel-immediate", "--parallel-max", "4"]
-        else:
-            argv = ["sh", "-ec", "\n".join([*(f"{shlex.join(command)} &" for command in commands), "wait"])]
-        lab.measure(row, argv, daemon=daemon_of(world.registry), result=out)
-
-
-def _crane(world: World, out: Path) -> list[str]:
-    references = [world.reference(image) for image in world.corpus.first]
-    return [*world.sid("crane"), "pull", "--format=oci", "--annotate-ref", *references, str(out)]
-
-
-def _skopeo_with(command: list[str], world: World, out: Path) -> list[str]:
-    options = ["--insecure-policy", "copy", "--quiet", "--all", "--src-tls-verify=false"]
-    return script(
-        [
-            [*command, *options, f"docker://{world.reference(image)}", f"oci:{out}:{image.name}"]
-            for image in world.corpus.first
+        lines = [
+            f'url = "{urls[digest]}"\noutput = "{out / digest}"\n'
+            for digest in sorted(urls, key=lambda digest: -sizes[digest])
         ]
-    )
+        (folder / "curl").write_text("".join(lines))
+        argv = [require_tool("curl"), "-q", "-sS", "--fail", "-K", str(folder / "curl")]
+        argv += ["--parallel", "--parallel-immediate", "--parallel-max", "4"]
+        lab.measure(FLOOR, argv, daemon=daemon_of(world.registry), result=out)
+
+
+def _crane(world: World, out: Path, host: str | None = None) -> list[str]:
+    references = [f"{host or world.registry.host}/{image.name}" for image in world.corpus.first]
+    command = [*world.sid("crane"), "pull", "--insecure", "--format=oci", "--annotate-ref"]
+    return [*command, *references, str(out)]
+
+
+def _crane_sync(world: World, out: Path) -> list[str]:
+    return script([_crane(world, out), ["sync", "-f", str(out)]])
 
 
 def _skopeo(world: World, out: Path) -> list[str]:
-    return _skopeo_with(world.sid("skopeo"), world, out)
-
-
-def _skopeo_old(world: World, out: Path) -> list[str]:
-    return _skopeo_with([require_tool("skopeo")], world, out)
+    command = [
+        *world.sid("skopeo"),
+        "--insecure-policy",
+        "copy",
+        "--quiet",
+        "--all",
+        "--src-tls-verify=false",
+    ]
+    return script(
+        [
+            [*command, f"docker://{world.reference(image)}", f"oci:{out}:{image.name}"]
+            for image in world.corpus.first
+        ]
+    )
 
 
 def _oras(world: World, out: Path) -> list[str]:
@@ -120,9 +134,7 @@ def _oras(world: World, out: Path) -> list[str]:
     return script(
         [
             [
-                *copy,
-                world.reference(image),
-                "--to-oci-layout",
+                *(*copy, world.reference(image), "--to-oci-layout"),
                 f"{out}:{image.name.replace('/', '-').replace(':', '-')}",
             ]
             for image in world.corpus.first
@@ -130,22 +142,40 @@ def _oras(world: World, out: Path) -> list[str]:
     )
 
 
-def _imgpkg(world: World, out: Path) -> list[str]:
-    lock = world.folder / "images.lock.yml"
-    lines = ["apiVersion: imgpkg.carvel.dev/v1alpha1", "kind: ImagesLock", "images:"]
-    images = [f"{world.registry.host}/{i.name.partition(':')[0]}@{i.digest}" for i in world.corpus.first]
-    lock.write_text("\n".join([*lines, *(f"- image: {image}" for image in images), ""]))
-    return ["imgpkg", "copy", "--lock", str(lock), "--to-tar", str(out), "--registry-insecure"]
-
-
 def _pack(lab: Lab) -> None:
     world = lab.world
     with world.scratch() as folder:
-        home = world.fresh_site(world.sites[0], folder)
-        out = folder / "out"
+        home, out = world.fresh_site(world.sites[0], folder), folder / "out"
         words = ("pack", world.first_manifest, "--to", out)
         lab.airgap(PACK, home, *words, daemon=daemon_of(world.registry), result=out)
-        lab.note(PACK, _kept(world, next(out.iterdir())) + ", signed")
+        lab.note(PACK, _kept(world, next(out.iterdir())))
+
+
+def _far_crane(lab: Lab) -> None:
+    with lab.world.scratch() as folder:
+        out = folder / "out"
+        lab.measure(CRANE, _crane(lab.world, out, lab.world.far), result=out)
+
+
+def _far_pack(lab: Lab) -> None:
+    world = lab.world
+    manifest = world.manifest("far", [f"{world.far}/{image.name}" for image in world.corpus.first])
+    with world.scratch() as folder:
+        home, out = world.fresh_site(world.sites[0], folder), folder / "out"
+        lab.airgap(PACK, home, "pack", manifest, "--to", out, result=out)
+
+
+def _stick_pack(lab: Lab) -> None:
+    """Measure, and add what the bytes of the bundle cost at the rates of the medium alone."""
+    world, pace = lab.world, Pace()
+    with world.scratch() as folder:
+        home = world.fresh_site(world.sites[0], folder)
+        with slow_stick(folder / "stick", pace) as medium:
+            words = ("pack", world.first_manifest, "--to", medium.mount_point)
+            lab.airgap(STICK_PACK, home, *words, result=medium.mount_point)
+            carried = size(medium.mount_point)
+        lab.note(STICK_PACK, f"{medium.report()['seeks']:,} seeks")
+        lab.add(MEDIUM, Sample.of_seconds(carried / pace.write + carried / pace.read, result=carried))
 
 
 def _pull_and_save(row: str, name: str, lab: Lab) -> None:
@@ -155,20 +185,14 @@ def _pull_and_save(row: str, name: str, lab: Lab) -> None:
     with world.scratch() as folder:
         out = folder / "images.tar"
         references = [world.reference(image) for image in world.corpus.first]
-        client = [engine._client]
-        commands = [[*client, "pull", "--quiet", reference] for reference in references]
-        commands.append([*client, "save", "--output", str(out), *references])
-        lab.measure(
-            row,
-            script(commands),
-            env=client_environment(engine),
-            daemon=daemon_of(engine),
-            disk=engine.folder,
-            result=out,
-        )
+        commands = [[engine._client, "pull", "--quiet", reference] for reference in references]
+        commands.append([engine._client, "save", "--output", str(out), *references])
+        options = {"env": client_environment(world, engine), "daemon": daemon_of(engine)}
+        lab.measure(row, script(commands), **options, disk=engine.folder, result=out)
+        lab.note(row, "CPU and RSS without the engine's")
     engine.reset()
 
 
-def client_environment(engine: Engine) -> dict[str, str]:
+def client_environment(world: World, engine: Engine) -> dict[str, str]:
     """What makes the docker client talk to an engine."""
-    return {"DOCKER_HOST": engine.host, "DOCKER_CONTEXT": ""}
+    return {**world.environment(), "DOCKER_HOST": engine.host, "DOCKER_CONTEXT": ""}

@@ -1,169 +1,144 @@
-"""The figures as tables in Markdown, and as JSON."""
+"""The figures as tables in Markdown, in docs/performance.md too, and as JSON."""
 
-import os
-import platform
-import ssl
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import pytest
-
-from tests.bench import checks, loads, pulls
-from tests.bench.goals import MEGABYTE, Goal, Tables
-from tests.bench.lab import Row
+from tests.bench import growth
+from tests.bench.goals import Goal, Tables
+from tests.bench.lab import Rows, Table
 from tests.bench.measure import Sample
-from tests.bench.world import REPOSITORY
-from tests.support.sid import sid_root
-
-_COSTS = ("CPU s", "RSS MB")
-_SERVED = ("CPU s", "server CPU s", "RSS MB", "server RSS MB")
-_ENGINE = (*_SERVED, "disk peak MB", "disk kept MB", "engine's temporary MB")
-_TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    pulls.TABLE: ((pulls.FLOOR, pulls.CRANE), (*_SERVED, "result MB", "disk peak MB")),
-    loads.REGISTRY: ((loads.CRANE, loads.SKOPEO), (*_SERVED, "result MB")),
-    **{loads.engine_table(engine): ((loads.DOCKER,), _ENGINE) for engine in loads.ENGINES},
-    checks.VERIFY_TABLE: ((checks.CEILING,), ("GB/s", *_COSTS)),
-    checks.START_TABLE: ((), _COSTS),
-    checks.SCALE_TABLE: ((), (*_COSTS, "result MB")),
-}
-"""For each table the rows that others are compared with, and the columns."""
 
 _FIGURES: dict[str, Callable[[Sample], float]] = {
     "GB/s": lambda sample: sample.result / sample.wall / 1e9,
     "CPU s": lambda sample: sample.cpu,
     "server CPU s": lambda sample: sample.daemon_cpu,
-    "RSS MB": lambda sample: sample.rss / MEGABYTE,
-    "server RSS MB": lambda sample: sample.daemon_rss / MEGABYTE,
-    "result MB": lambda sample: sample.result / MEGABYTE,
-    "disk peak MB": lambda sample: sample.disk / MEGABYTE,
-    "disk kept MB": lambda sample: sample.kept / MEGABYTE,
-    "engine's temporary MB": lambda sample: sample.temporary / MEGABYTE,
+    "server CPU s for 1 GB": lambda sample: sample.daemon_cpu / sample.result * 1e9,
+    "RSS MB": lambda sample: sample.rss / 1e6,
+    "server RSS MB": lambda sample: sample.daemon_rss / 1e6,
+    "result MB": lambda sample: sample.result / 1e6,
+    "disk peak MB": lambda sample: sample.disk / 1e6,
+    "engine's temporary MB": lambda sample: sample.temporary / 1e6,
 }
 
+MACHINE, GOALS = "machine", "goals"
+"""The blocks of the page that are not tables of rows."""
 
-def markdown(
-    machine: Mapping[str, str], tables: Tables, goals: Sequence[Goal], failures: Sequence[str]
-) -> str:
-    """Everything that was measured, to be pasted."""
-    lines = [f"- {key}: {value}" for key, value in machine.items()]
-    for name, rows in tables.items():
-        if rows:
-            lines += ["", f"**{name}**", "", *_table(rows, *_TABLES[name])]
+
+class PageError(Exception):
+    """The page lacks the markers of a block."""
+
+
+def blocks(machine: Mapping[str, str], tables: Tables, goals: Sequence[Goal]) -> dict[str, str]:
+    """Return the Markdown of each block of the page that was measured."""
+    found = {MACHINE: _lines(f"- {key}: {value}" for key, value in machine.items())}
     if goals:
-        lines += [
-            "",
-            "**Goals** (meant for scale 1)",
-            "",
-            *_grid(["goal", "limit", "got", "reached"], map(_goal_cells, goals)),
-        ]
-    if failures:
-        lines += [
-            "",
-            "**Not measured**",
-            "",
-            *(f"- {' '.join(failure.split())[:400]}" for failure in failures),
-        ]
-    return "\n".join([*lines, ""])
+        found[GOALS] = _grid(["goal", "wanted", "measured", "reached"], map(_goal_cells, goals))
+    for table, rows in tables.items():
+        if rows:
+            make = _growth_table if table in growth.SIZES else _table
+            found[table.name] = make(table, rows)
+    return found
+
+
+def write(page: Path, found: Mapping[str, str]) -> None:
+    """Replace the blocks in the page; everything else in it is left unchanged."""
+    text = page.read_text()
+    for name, block in found.items():
+        text = _block(name).sub(lambda match, block=block: f"{match[1]}\n\n{block}\n{match[2]}", text)
+    page.write_text(text)
+
+
+def check(page: Path, names: Iterable[str]) -> None:
+    """Raise `PageError` if the page has not just one pair of markers for each name."""
+    text = page.read_text()
+    if wrong := [name for name in names if len(_block(name).findall(text)) != 1]:
+        raise PageError(f"{page} needs one pair of markers each: {', '.join(map(_begin, wrong))} … {_END}")
+
+
+_END = "<!-- end -->"
+
+
+def _begin(name: str) -> str:
+    return f"<!-- tests.bench: {name} -->"
+
+
+def _block(name: str) -> re.Pattern[str]:
+    return re.compile(f"({re.escape(_begin(name))})(?:(?!<!--).)*({_END})", re.DOTALL)
 
 
 def as_json(
     machine: Mapping[str, str], tables: Tables, goals: Sequence[Goal], failures: Sequence[str]
 ) -> dict[str, Any]:
-    """The same with every single run."""
+    """Return everything with every single run."""
     return {
         "machine": dict(machine),
         "tables": {
-            name: {
+            table.name: {
                 row: {"note": found.note, "runs": list(map(asdict, found.samples))}
                 for row, found in rows.items()
             }
-            for name, rows in tables.items()
+            for table, rows in tables.items()
         },
-        "goals": [asdict(goal) | {"reached": goal.reached} for goal in goals],
+        "goals": [asdict(goal) | {"reached": goal.is_reached} for goal in goals],
         "not_measured": list(failures),
     }
 
 
-def _table(rows: Mapping[str, Row], references: Sequence[str], columns: Sequence[str]) -> list[str]:
+def _table(table: Table, rows: Rows) -> str:
     """One line a row."""
     walls = {name: median(sample.wall for sample in row.samples) for name, row in rows.items()}
-    compared = [name for name in references if name in walls]
-    head = ["", "s, median (min-max)", *(f"x {name}" for name in compared), *columns, "runs", ""]
+    peers = [name for name in table.peers if name in walls]
+    noted = any(row.note for row in rows.values())
+    head = [table.title, "seconds (least to most)", *(f"x {name}" for name in peers), *table.columns, "runs"]
 
     def cells() -> Iterator[list[str]]:
         for name, row in rows.items():
             seconds = [sample.wall for sample in row.samples]
             yield [
                 name,
-                f"{walls[name]:.2f} ({min(seconds):.2f}-{max(seconds):.2f})",
-                *(f"{walls[name] / walls[reference]:.2f}" for reference in compared),
-                *(_figure(median(map(_FIGURES[column], row.samples))) for column in columns),
+                f"{_figure(walls[name])} ({_figure(min(seconds))} to {_figure(max(seconds))})",
+                *(_figure(walls[name] / walls[peer]) for peer in peers),
+                *(_figure(median(map(_FIGURES[column], row.samples))) for column in table.columns),
                 str(len(seconds)),
-                row.note,
+                *([row.note] if noted else []),
             ]
 
-    return _grid(head, cells())
+    return _grid([*head, *([""] if noted else [])], cells())
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def _growth_table(table: Table, rows: Rows) -> str:
+    """One line a command: CPU seconds of each size, their exponent, and the memory at the largest size."""
+    sizes, exponents = growth.sizes(rows), growth.exponents(rows)
+
+    def cells() -> Iterator[list[str]]:
+        for title in dict.fromkeys(growth.split(name)[0] for name in rows):
+            found = [rows[name].samples[0] for size in sizes if (name := growth.row(title, size)) in rows]
+            exponent = f"{exponents[title]:.2f}" if title in exponents else ""
+            yield [title, *(_figure(sample.cpu) for sample in found), exponent, _figure(found[-1].rss / 1e6)]
+
+    return _grid([table.title, *(f"{size:,}" for size in sizes), "exponent", "RSS MB"], cells())
 
 
 def _goal_cells(goal: Goal) -> list[str]:
-    sign = ">=" if goal.at_least else "<="
-    assert goal.got is not None
-    return [goal.what, f"{sign} {goal.limit:g}", f"{goal.got:.3g}", "yes" if goal.reached else "**no**"]
+    sign = "≥" if goal.at_least else "≤"
+    figure = f"{goal.figure:,.0f}" if goal.limit >= 1000 else f"{goal.figure:.3g}"
+    return [goal.what, f"{sign} {goal.limit:,g}", figure, "yes" if goal.is_reached else "**no**"]
 
 
-def _grid(head: Sequence[str], rows: Iterator[list[str]] | map) -> list[str]:
+def _grid(head: Sequence[str], rows: Iterable[list[str]]) -> str:
     rule = ["---", *("---:" for _ in head[1:])]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *rows)]
+    return _lines(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 
 
-def machine(folder: Path) -> dict[str, str]:
-    """What the figures were taken on."""
-    cpu = _field("/proc/cpuinfo", "model name")
-    extensions = (
-        "with SHA extensions" if "sha_ni" in _field("/proc/cpuinfo", "flags") else "no SHA extensions"
-    )
-    memory = int(_field("/proc/meminfo", "MemTotal").split()[0]) / (1 << 20)
-    return {
-        "machine": f"{os.cpu_count()} x {cpu} ({extensions}), {memory:.0f} GiB, {_file_system(folder)}",
-        "system": f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}",
-        "python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
-        "airgap": _output("git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"),
-        "tools": _packages("", "docker-registry", "docker.io", "skopeo", "curl"),
-        "tools of Debian sid": _sid_packages(),
-    }
-
-
-def _field(path: str, name: str) -> str:
-    lines = Path(path).read_text().splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "0")
-
-
-def _file_system(folder: Path) -> str:
-    return " on ".join(_output("findmnt", "-n", "-o", "FSTYPE,SOURCE", "-T", str(folder)).split())
-
-
-def _sid_packages() -> str:
-    try:
-        return _packages(str(sid_root()), "crane", "oras", "skopeo", "docker.io")
-    except pytest.skip.Exception as error:
-        return str(error)
-
-
-def _packages(root: str, *names: str) -> str:
-    form = "${Package} ${Version}, "
-    return _output("dpkg-query", f"--admindir={root}/var/lib/dpkg", "-W", "-f", form, *names).rstrip(", ")
-
-
-def _output(*argv: str) -> str:
-    try:
-        return subprocess.run(argv, capture_output=True, check=False).stdout.decode().strip()
-    except OSError as error:
-        return f"{argv[0]}: {error.strerror}"
+def _lines(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

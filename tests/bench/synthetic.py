@@ -1,7 +1,7 @@
-"""A registry that makes up what it serves, for figures that must not depend on a disk: `python -m tests.bench.synthetic`.
+"""A registry that makes up one image with one large layer: `python -m tests.bench.synthetic MEGABYTES`.
 
-`many/N:1` (N below 1,000) are small images with ten blobs each, of which only the config exists.
-`SIZE/N:1` (N below 10) are images of one layer that together have SIZE megabytes: a block of noise, repeated.
+The layer is a tar that is not compressed, of one file of noise that repeats. Nothing of it is on a disk.
+The answers are the least of HTTP/1.1 that a client of registries needs, with ranges.
 """
 
 import hashlib
@@ -9,111 +9,96 @@ import json
 import random
 import re
 import socketserver
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 
-from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_GZIP, OCI_LAYER_TAR, OCI_MANIFEST
+from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
+from airgap.oci.documents import OCI_CONFIG, OCI_LAYER_TAR, OCI_MANIFEST
 
-MANY = 1000
-LAYERS = 9
-PARTS = 10
-_BLOCK = 1_000_000
-_REQUEST = re.compile(rb"(GET|HEAD) /v2/(?:([a-z0-9]+)/([0-9]+)/(manifests|blobs)/(\S+))? ")
+NAME = "acme/large:1"
+_BLOCK = 1 << 20
+_REQUEST = re.compile(rb"(GET|HEAD) /v2/(?:acme/large/(manifests|blobs)/(\S+))? ")
+_RANGE = re.compile(rb"range: bytes=(\d+)-(\d*)\r\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Content:
-    """`raw`, repeated."""
+    """Pieces that follow each other; the same object may be in it many times."""
 
-    raw: bytes
+    pieces: Sequence[bytes]
     digest: str
-    times: int = 1
+    size: int
 
     @classmethod
-    def of(cls, raw: bytes, times: int = 1) -> "Content":
-        sum_ = hashlib.sha256()
-        for _ in range(times):
-            sum_.update(raw)
-        return cls(raw, f"sha256:{sum_.hexdigest()}", times)
-
-    @property
-    def size(self) -> int:
-        return len(self.raw) * self.times
+    def of(cls, pieces: Sequence[bytes]) -> "Content":
+        sha256 = hashlib.sha256()
+        for piece in pieces:
+            sha256.update(piece)
+        return cls(pieces, f"sha256:{sha256.hexdigest()}", sum(map(len, pieces)))
 
     def entry(self, media_type: str) -> dict[str, object]:
+        """The descriptor in JSON."""
         return {"mediaType": media_type, "digest": self.digest, "size": self.size}
 
-
-@dataclass(frozen=True)
-class Image:
-    """A manifest and the blobs below it that exist."""
-
-    manifest: Content
-    blobs: dict[str, Content]
-
-
-@cache
-def image(group: str, number: int) -> Image:
-    """The image `group`/`number`:1."""
-    if group == "many":
-        sums = [hashlib.sha256(f"{number} {layer}".encode()).hexdigest() for layer in range(LAYERS)]
-        entries = [{"mediaType": OCI_LAYER_GZIP, "digest": f"sha256:{hex_}", "size": 12345} for hex_ in sums]
-        return _image(f"{group} {number}", entries, {})
-    block = random.Random(f"{group} {number}").randbytes(_BLOCK)
-    layer = Content.of(block, int(group) * 1_000_000 // PARTS // _BLOCK)
-    return _image(f"{group} {number}", [layer.entry(OCI_LAYER_TAR)], {layer.digest: layer})
+    def part(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from `start` up to `stop`, exclusive."""
+        offset = 0
+        for piece in self.pieces:
+            if offset < stop and offset + len(piece) > start:
+                yield piece[max(start - offset, 0) : stop - offset]
+            offset += len(piece)
 
 
-def _image(name: str, layers: list[dict[str, object]], blobs: dict[str, Content]) -> Image:
-    diff_ids = [f"sha256:{hashlib.sha256(f'{name} {i}'.encode()).hexdigest()}" for i in range(len(layers))]
-    config = {"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-    made = Content.of(json.dumps(config | {"author": name}).encode())
+def image(megabytes: int) -> tuple[Content, dict[str, Content]]:
+    """The manifest, and the blobs by their digests."""
+    size = megabytes * 1_000_000 // _BLOCK * _BLOCK
+    noise = random.Random(megabytes).randbytes(_BLOCK)
+    pieces = [header("large.bin", size), *[noise] * (size // _BLOCK), padding(size), END_OF_ARCHIVE]
+    layer = Content.of(pieces)
+    rootfs = {"type": "layers", "diff_ids": [layer.digest]}
+    config = Content.of([json.dumps({"architecture": "amd64", "os": "linux", "rootfs": rootfs}).encode()])
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": made.entry(OCI_CONFIG),
-        "layers": layers,
+        "config": config.entry(OCI_CONFIG),
+        "layers": [layer.entry(OCI_LAYER_TAR)],
     }
-    return Image(Content.of(json.dumps(manifest).encode()), {made.digest: made, **blobs})
+    return Content.of([json.dumps(manifest).encode()]), {blob.digest: blob for blob in (config, layer)}
 
 
 class _Handler(socketserver.StreamRequestHandler):
-    """The least of HTTP/1.1 that a client of registries needs, so that it is the client that is measured."""
-
     disable_nagle_algorithm = True
+    manifest: Content
+    blobs: dict[str, Content]
 
     def handle(self) -> None:
         while request := self.rfile.readline(4096):
-            while self.rfile.readline(4096) not in (b"\r\n", b""):
-                pass
-            found = _REQUEST.match(request)
-            if not found:
-                return
-            for piece in _answer(*found.groups()):
+            lines = b"".join(iter(lambda: self.rfile.readline(4096), b"\r\n"))
+            for piece in self._answer(request, _RANGE.search(lines)):
                 self.wfile.write(piece)
 
-
-def _answer(
-    method: bytes, group: bytes | None, number: bytes, kind: bytes, name: bytes
-) -> Iterator[bytes | memoryview]:
-    if group is None:
-        yield b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-        return
-    wanted = image(group.decode(), int(number))
-    is_manifest = kind == b"manifests"
-    content = wanted.manifest if is_manifest else wanted.blobs.get(name.decode())
-    if content is None:
-        yield b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-        return
-    media_type = OCI_MANIFEST if is_manifest else "application/octet-stream"
-    yield (
-        f"HTTP/1.1 200 OK\r\nContent-Length: {content.size}\r\nContent-Type: {media_type}\r\n"
-        f"Docker-Content-Digest: {content.digest}\r\n\r\n"
-    ).encode()
-    if method == b"GET":
-        for _ in range(content.times):
-            yield content.raw
+    def _answer(self, request: bytes, wanted: re.Match[bytes] | None) -> Iterator[bytes]:
+        found = _REQUEST.match(request)
+        if not found or found[2] is None:
+            yield b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+            return
+        is_manifest = found[2] == b"manifests"
+        content = self.manifest if is_manifest else self.blobs.get(found[3].decode())
+        if content is None:
+            yield b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            return
+        start = int(wanted[1]) if wanted else 0
+        stop = int(wanted[2]) + 1 if wanted and wanted[2] else content.size
+        head = "206 Partial Content" if wanted else "200 OK"
+        place = f"Content-Range: bytes {start}-{stop - 1}/{content.size}\r\n" if wanted else ""
+        media_type = OCI_MANIFEST if is_manifest else "application/octet-stream"
+        yield (
+            f"HTTP/1.1 {head}\r\nContent-Length: {stop - start}\r\nContent-Type: {media_type}\r\n{place}"
+            f"Docker-Content-Digest: {content.digest}\r\nAccept-Ranges: bytes\r\n\r\n"
+        ).encode()
+        if found[1] == b"GET":
+            yield from content.part(start, stop)
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -121,8 +106,14 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve until the process is ended."""
+    _Handler.manifest, _Handler.blobs = image(int(sys.argv[1]))
     with _Server(("127.0.0.1", 0), _Handler) as server:
         host, port = server.server_address[:2]
         print(f"listening on {host}:{port}", flush=True)
         server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

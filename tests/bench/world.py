@@ -7,19 +7,22 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from tests.bench.corpus import Corpus, Image, corpus_at, push, unique
+from tests.bench.hosts import Hosts
 from tests.bench.measure import CommandError, Daemon
+from tests.support import images as made
 from tests.support.engines import Engine, start_docker20, start_docker28
+from tests.support.images import Layer, make_image, noise, write_layout
 from tests.support.parts import SYSTEM_PATH, Service
 from tests.support.registries import RealRegistry
 from tests.support.sid import sid_root
 
 REPOSITORY = Path(__file__).parents[2]
-AIRGAP = [sys.executable, "-m", "airgap"]
+AIRGAP = [sys.executable, "-P", "-m", "airgap"]
 
 _TEMPORARY = ("tmp", "containerd/daemon/io.containerd.content.v1.content/ingest")
 
@@ -40,16 +43,21 @@ class World:
             raise CommandError(f"another run is going on in {cache}") from error
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
+        self.folder.chmod(0o755)
         self._stack.callback(shutil.rmtree, self.folder)
 
     def close(self) -> None:
         self._stack.close()
 
-    def environment(self, home: Path | None = None) -> dict[str, str]:
-        """A clean one, without proxies; for airgap with the site at `home`."""
+    def keep(self, part: AbstractContextManager[object]) -> None:
+        """Stop a part of this world at the end."""
+        self._stack.enter_context(part)
+
+    def environment(self, home: Path | None = None, tree: Path = REPOSITORY) -> dict[str, str]:
+        """A clean one, without proxies; for the airgap of a working tree with the site at `home`."""
         env = {"PATH": SYSTEM_PATH, "HOME": str(self.folder / "home"), "LC_ALL": "C.UTF-8"}
         if home is not None:
-            env |= {"AIRGAP_HOME": str(home), "AIRGAP_PASSPHRASE": "correct horse"}
+            env |= {"AIRGAP_HOME": str(home), "AIRGAP_PASSPHRASE": "correct horse", "PYTHONPATH": str(tree)}
         return env
 
     @cached_property
@@ -64,13 +72,31 @@ class World:
         return registry
 
     @cached_property
-    def synthetic(self) -> str:
-        """The host of a registry that makes up what it serves."""
-        (self.folder / "synthetic").mkdir()
-        argv = [sys.executable, "-m", "tests.bench.synthetic"]
-        service = Service(argv, self.folder / "synthetic" / "log")
-        self._stack.callback(service.stop)
-        return service.wait_for_line(r"listening on (\S+)", "the synthetic registry")[1]
+    def far(self) -> str:
+        """The host of that registry at the other end of a long line."""
+        return self.service("tests.support.far_registry", self.registry.host.rpartition(":")[2])
+
+    @cached_property
+    def many_images(self) -> str:
+        """The host of a registry at the other end of such a line, with the images of `tests.bench.lock`."""
+        return self.service("tests.bench.lock")
+
+    @cached_property
+    def many_images_with_api(self) -> str:
+        """The same with a referrers API."""
+        return self.service("tests.bench.lock", "api")
+
+    @cached_property
+    def hosts(self) -> Hosts:
+        """Servers to send to."""
+        return self._stack.enter_context(closing(Hosts(self.folder / "hosts")))
+
+    def service(self, module: str, *words: object) -> str:
+        """Start a Python module of the tests that serves until the end, and return its host."""
+        log = self.folder / f"{'-'.join([module, *map(str, words)])}.log"
+        service = Service([sys.executable, "-m", module, *map(str, words)], log)
+        self.keep(service)
+        return service.wait_for_line(r"listening on (\S+)", module)[1]
 
     def reference(self, image: Image) -> str:
         return f"{self.registry.host}/{image.name}"
@@ -103,7 +129,13 @@ class World:
     def manifest(self, name: str, references: Sequence[str]) -> Path:
         """A manifest file; the name is the stream's."""
         path = self.folder / f"{name}.yaml"
-        lines = ["version: 1", f"name: {name}", "images:", *(f"  - {reference}" for reference in references)]
+        lines = [
+            "version: 1",
+            f"name: {name}",
+            "platforms: all",
+            "images:",
+            *(f"  - {reference}" for reference in references),
+        ]
         path.write_text("\n".join([*lines, ""]))
         return path
 
@@ -114,6 +146,35 @@ class World:
     @cached_property
     def update_manifest(self) -> Path:
         return self.manifest("update", [self.reference(image) for image in self.corpus.update])
+
+    def noise_bundle(self, name: str, megabytes: Sequence[float]) -> Path:
+        """A bundle of one image, whose layers have these sizes. The site that sealed it is at `packed_by(name)`."""
+        layers = [
+            Layer.of({"noise": noise(int(mb * 1e6), number)}, "none") for number, mb in enumerate(megabytes)
+        ]
+        return self.layout_bundle(name, {f"example.com/{name}:1": make_image(layers)})
+
+    def layout_bundle(self, name: str, images: dict[str, made.Image]) -> Path:
+        """A bundle of images out of a layout."""
+        layout = write_layout(self.folder / f"{name}-layout", images)
+        bundle = self._pack(self.manifest(name, [f"{{oci: {layout}}}"]))
+        shutil.rmtree(layout)
+        return bundle
+
+    def packed_by(self, name: str) -> Path:
+        """The home of the site that sealed the bundle of a manifest."""
+        return self.folder / f"packing-{name}" / self.sites[0].name
+
+    @cached_property
+    def small(self) -> Path:
+        """A bundle of 2 MB."""
+        return self.noise_bundle("small", [1.0, 0.5, 0.5])
+
+    @cached_property
+    def large(self) -> Path:
+        """A bundle of 1 GB in ten layers."""
+        sizes = (250, 150, 150, 100, 100, 75, 75, 50, 25, 25)
+        return self.noise_bundle("large", [size * self.scale for size in sizes])
 
     @cached_property
     def bundle(self) -> Path:
@@ -190,7 +251,7 @@ class World:
 def daemon_of(server: RealRegistry | Engine) -> Daemon:
     """The server's process, and for an engine its temporary folders."""
     temporary = [server.folder / "data" / name for name in _TEMPORARY] if isinstance(server, Engine) else []
-    return Daemon(server._service._process.pid, tuple(temporary))
+    return Daemon((server.pid,), tuple(temporary))
 
 
 def _tar(folder: Path) -> Path:

@@ -2,10 +2,13 @@
 
 with FarProxy(registry_port, round_trip=0.04, rate=25_000_000) as far:
     ...  # talk to far.host
+
+`python -m tests.support.far_registry PORT` is such a line in a process of its own.
 """
 
 import asyncio
 import contextlib
+import sys
 import threading
 from typing import Self
 
@@ -76,3 +79,9 @@ class FarProxy:
                 writer.write(data)
                 await writer.drain()
         writer.close()
+
+
+if __name__ == "__main__":
+    with FarProxy(int(sys.argv[1]), round_trip=0.04, rate=25_000_000) as line:
+        print(f"listening on {line.host}", flush=True)
+        threading.Event().wait()
