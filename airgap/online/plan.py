@@ -135,6 +135,8 @@ class TransferPlan:
         has them, and can use them at their place in every image. Manifests and configs are always carried,
         because they are small and prove the base to the other side. So are foreign layers (FORMAT.md §4).
         """
+        if not self.held:
+            return frozenset()
         left_out, needed = set[Digest](), set[Digest]()
         for graph in (*(image.graph for image in self.images), *exported):
             for item in graph.manifests:
