@@ -1,6 +1,7 @@
 """How commands grow with what a site keeps and carries: python -m tests.bench.growth images|ledger SIZE...
 
-`images` makes layouts of SIZE images of 12 small blobs, and packs, checks and loads them. `ledger` makes sites
+`images` makes layouts of SIZE images of 12 small blobs. They are packed, checked, cut into volumes, and loaded
+into a layout and into docker-registry, and so is a delta after a tenth of them has changed. `ledger` makes sites
 with a ledger of SIZE records, a receipt for each 100 and a bundle for each 500 records. Whole processes, one
 run each; CPU seconds, because they depend least on what else the machine does. RSS is at least that of the
 measuring process itself. The exponent compares a size
@@ -9,6 +10,7 @@ with the one before: 1 is linear, 2 is the square.
 
 import argparse
 import math
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -20,10 +22,12 @@ from pathlib import Path
 
 from tests.bench.growing_site import make_site
 from tests.support.images import Image, Layer, make_image, noise, write_layout
+from tests.support.registries import RealRegistry
 
 _LAYERS = 10
 """With the config and the manifest, 12 blobs."""
 _NAME = "growing"
+_VOLUMES = ("--volume-size", "4GiB")
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,56 @@ def _exponent(before: Run | None, run: Run, sizes: Sequence[int], place: int) ->
 
 
 def _image_runs(folder: Path, images: int) -> Iterator[tuple[str, Run]]:
-    names = [f"registry.test/app-{number}:1" for number in range(images)]
-    layout = write_layout(folder / "layout", {name: _image(place) for place, name in enumerate(names)})
-    manifest = folder / f"{_NAME}.yaml"
+    layout, manifest = folder / "layout", folder / f"{_NAME}.yaml"
     entry = f"images:\n  - oci: {layout}\n"
     manifest.write_text(f"version: 1\nname: {_NAME}\nplatforms: all\n{entry}", "utf-8")
     home, medium = folder / "home", folder / "medium"
     medium.mkdir()
+    (folder / "volumes").mkdir()
     _run(home, "init", "--owner", "alice", "--site", "hq")
-    bundle = f"{medium}/{_NAME}-0001"
-    for words in (
-        ("lock", str(manifest)),
-        ("plan", str(manifest)),
-        ("pack", str(manifest), "--to", str(medium)),
-        ("verify", bundle),
-        ("inspect", bundle),
-        ("load", bundle, "--to", f"oci:{folder / 'out'}"),
-    ):
-        yield words[0], _run(home, *words)
+    first, second = f"{medium}/{_NAME}-0001", f"{medium}/{_NAME}-0002"
+    pack = ("pack", str(manifest), "--to", str(medium))
+    to_layout = ("--to", f"oci:{folder / 'out'}")
+    with RealRegistry(folder / "registry") as registry:
+        to_registry = ("--to", f"registry:{registry.host}")
+        _write_images(layout, images, changed=0)
+        for title, words in (
+            ("lock", ("lock", str(manifest))),
+            ("plan", ("plan", str(manifest))),
+            ("pack", pack),
+            ("verify", ("verify", first)),
+            ("inspect", ("inspect", first)),
+            ("load into a layout", ("load", first, *to_layout)),
+            ("load into it again", ("load", first, *to_layout)),
+            ("load into a registry", ("load", first, *to_registry)),
+            ("load into it again (registry)", ("load", first, *to_registry)),
+            ("repack into volumes", ("repack", first, "--to", str(folder / "volumes"), *_VOLUMES)),
+        ):
+            yield title, _run(home, *words)
+        _write_images(layout, images, changed=images // 10)
+        for title, words in (
+            ("lock again, a tenth changed", ("lock", str(manifest), "--update", "all")),
+            ("pack a delta", (*pack, "--since", "1")),
+            ("diff", ("diff", first, second)),
+            ("load the delta into a layout", ("load", second, *to_layout)),
+            ("load the delta into a registry", ("load", second, *to_registry)),
+            ("audit report", ("audit", "report")),
+        ):
+            yield title, _run(home, *words)
+
+
+def _write_images(layout: Path, images: int, *, changed: int) -> None:
+    """Write the layout in another process: what this one uses would count as the memory of the commands."""
+    process = multiprocessing.get_context("fork").Process(target=_write_all, args=(layout, images, changed))
+    process.start()
+    process.join()
+    if process.exitcode != 0:
+        raise SystemExit(f"cannot write {layout}")
+
+
+def _write_all(layout: Path, images: int, changed: int) -> None:
+    numbers = [place + images if place < changed else place for place in range(images)]
+    write_layout(layout, {f"registry.test/app-{p}:1": _image(number) for p, number in enumerate(numbers)})
 
 
 def _image(number: int) -> Image:

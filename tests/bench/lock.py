@@ -8,12 +8,14 @@ The times are the best of the rounds, whole processes with their start-up.
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tests.bench.lab import say
@@ -67,14 +69,15 @@ def measure(options: argparse.Namespace, host: str) -> None:
         wanted = ", ".join(platforms(options.platforms))
         entries = "".join(f"  - {name}\n" for name in names)
         manifest.write_text(f"version: 1\nname: stack\nplatforms: [{wanted}]\nimages:\n{entries}", "utf-8")
-        for tree in (ROOT, *options.tree):
-            _report(f"airgap lock, {tree.name}", options.rounds, lambda tree=tree: _lock(tree, manifest))
-    crane = shutil.which("crane") or next((str(path) for path in CRANES if path.exists()), None)
-    if crane is not None:
-        _report("crane digest, 8 at a time", options.rounds, lambda: _digests(crane, names))
+        runs = {f"airgap lock, {tree.name}": partial(_lock, tree, manifest) for tree in (ROOT, *options.tree)}
+        crane = shutil.which("crane") or next((str(path) for path in CRANES if path.exists()), None)
+        if crane is not None:
+            runs["crane digest, 8 at a time"] = partial(_digests, crane, names)
+        _report(runs, options.rounds)
 
 
 def _lock(tree: Path, manifest: Path) -> None:
+    manifest.with_suffix(".lock.yaml").unlink(missing_ok=True)  # what is locked is not resolved again
     environment = {**os.environ, "PYTHONPATH": str(tree), "AIRGAP_HOME": str(manifest.parent / "home")}
     words = [sys.executable, "-P", "-m", "airgap", "lock", manifest, "--quiet"]
     subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -85,14 +88,23 @@ def _digests(crane: str, names: list[str]) -> None:
     subprocess.run(words, input="\n".join(names), text=True, check=True, stdout=subprocess.DEVNULL)
 
 
-def _report(title: str, rounds: int, run: Callable[[], None]) -> None:
-    times = []
+def _report(runs: dict[str, Callable[[], None]], rounds: int) -> None:
+    """Run all in turn, so that other work on the machine affects them alike."""
+    taken: dict[str, list[tuple[float, float]]] = {title: [] for title in runs}
     for _ in range(rounds):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    spelt = ", ".join(f"{seconds:.2f}" for seconds in times)
-    print(f"{title}: {min(times):.2f} s ({spelt})", flush=True)
+        for title, run in runs.items():
+            start, before = time.perf_counter(), _children_cpu()
+            run()
+            taken[title].append((time.perf_counter() - start, _children_cpu() - before))
+    for title, samples in taken.items():
+        spelt = ", ".join(f"{wall:.2f}" for wall, _ in samples)
+        wall, cpu = (min(figures) for figures in zip(*samples, strict=True))
+        print(f"{title}: {wall:.2f} s ({spelt}), {cpu:.2f} s CPU", flush=True)
+
+
+def _children_cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _options() -> argparse.Namespace:
