@@ -31,7 +31,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class media_errors:  # noqa: N801 - used as a context manager, and faster than a generator
-    """Turns an `OSError` into a `MediaError`. `what` says what failed, and `subject` is its file or folder."""
+    """Turns an `OSError` into a `MediaError`. `what` says what failed, `subject` is its file or folder."""
 
     what: str
     subject: object
