@@ -24,6 +24,7 @@ from airgap.errors import (
     PartialError,
     TrustError,
 )
+from airgap.limits import METADATA_JOBS
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import (
@@ -50,9 +51,6 @@ Failures = dict[str, AirgapError]
 
 PER_IMAGE = (EndpointError, FormatError, IntegrityError, TrustError)
 """Errors that do not affect other images."""
-
-METADATA_JOBS = 16
-"""How many images' metadata is read at the same time: most of the time is spent waiting for the registry."""
 
 
 class DocumentCache:

@@ -80,7 +80,7 @@ class AttachmentFinder:
     def __init__(self, puller: Puller, lists: RegistryLists) -> None:
         self._puller = puller
         self._lists = lists
-        self._connections = puller.session.options.connections
+        self._connections = max(puller.session.options.connections // 2, 1)
         self._slots = threading.BoundedSemaphore(self._connections)
         """One for each request about attachments at the same time."""
         self._tags: Memo[str, _Tags | None] = Memo()
