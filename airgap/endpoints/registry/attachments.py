@@ -109,7 +109,8 @@ class AttachmentFinder:
         searches = [_Search(reference, subject) for subject in subjects]
         first, *others = searches
         list_tags = partial(self._known_tags, first, len(subjects))
-        run_each(lambda ask: ask(), (partial(self._ask_api, first), list_tags), 2)
+        questions: tuple[Callable[[], object], ...] = (partial(self._ask_api, first), list_tags)
+        run_each(lambda ask: ask(), questions, len(questions))
         tags = list_tags()  # the list was kept
         self._ask_tags(first, None if thorough else tags)
         self._search(others, tags)
