@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.bundle.statement import Statement, least_statement_bytes
+from airgap.bundle.statement import Statement
 from airgap.bundle.upstream import UpstreamSignature
 from airgap.bundle.writer import BundleWriter
 from airgap.errors import (
@@ -23,7 +23,6 @@ from airgap.errors import (
 from airgap.oci.digest import Digest
 from airgap.online.collect import planned_images, with_upstream
 from airgap.online.delta_base import absent_from
-from airgap.online.pack import refuse_too_large
 from airgap.online.pack_tar import pack_tar
 from airgap.online.terms import DEFAULT_LIFETIME
 from airgap.trust.envelope import ROOT_TYPE, Envelope, Signature
@@ -319,21 +318,6 @@ def test_space_is_counted_less_what_is_there(bench, monkeypatch):
     (bench.stick / "stack-0001" / A.layers[0].path).unlink()
     with pytest.raises(NoSpaceError):
         bench.pack(MANIFEST, plan)
-
-
-def test_too_many_images_are_refused_before_anything_is_fetched(bench, monkeypatch):
-    plan = direct_plan()
-    packed = bench.pack(MANIFEST, plan)
-    whole = len(packed.statement.to_bytes())
-    least = least_statement_bytes((image.record for image in planned_images(plan)), plan.blobs)
-    assert 0.5 * whole < least < whole
-    monkeypatch.setattr("airgap.online.pack.MAX_STATEMENT_BYTES", least)
-    refuse_too_large(plan)
-    monkeypatch.setattr("airgap.online.pack.MAX_STATEMENT_BYTES", least - 1)
-    other = Bench(bench.stick.parent / "other")
-    with pytest.raises(UsageError, match="too many images and blobs for one bundle: stack, want"):
-        other.pack(MANIFEST, direct_plan())
-    assert files_of(other.stick) == {}
 
 
 def test_a_key_without_the_role(bench):
