@@ -200,6 +200,8 @@ PIECE_BYTES = 3 << 20
 MAX_PIECE_CONNECTIONS = 8
 """Connections for the pieces of large blobs from one registry, however many jobs there are. Browsers open 6
 to a host, and dockerd 3 for layers."""
+METADATA_JOBS = 16
+"""Images whose metadata is read at the same time: most of the time is spent waiting for the registry."""
 MAX_REDIRECTS = 5
 """Blob storage takes one or two."""
 MAX_RETRY_AFTER_SECONDS = 86_400.0

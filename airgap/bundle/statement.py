@@ -1,7 +1,7 @@
 """The statement: lists every file of a bundle by digest, and describes the bundle (FORMAT.md §3)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
@@ -208,6 +208,12 @@ class Statement:
 def subjects_json(subjects: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the files of a statement, sorted by name."""
     return [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in sorted(subjects.items())]
+
+
+def least_statement_bytes(images: Iterable[ImageRecord], blobs: Iterable[Digest]) -> int:
+    """Return the size in bytes of what a statement says about these images and blobs; it says more."""
+    subjects = {digest.path: "0" * 64 for digest in blobs}
+    return len(json_lines(subjects_json(subjects))) + len(json_lines([_image_json(i) for i in images]))
 
 
 def parse_subjects(top: Fields, grammar: re.Pattern[str], what: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from airgap.cli.slips import meant_host, meant_target
 from airgap.endpoints.ports import FilesTarget, Source, Target
 from airgap.errors import UsageError, printable
 from airgap.hiding import LOGIN_HINT, has_secret
-from airgap.limits import MAX_PIECE_CONNECTIONS
+from airgap.limits import MAX_PIECE_CONNECTIONS, METADATA_JOBS
 from airgap.oci.reference import ImageReference
 from airgap.values import dataclass
 
@@ -176,7 +176,7 @@ class Endpoints:
             credentials=DockerLogins(),
             mirrors=self._mirrors_of(host),
             trusted_hosts=trusted_hosts(host, os.environ),
-            connections=max(self.connections, 16),  # as many as images whose metadata is read at a time
+            connections=max(self.connections, 2 * METADATA_JOBS),  # half of them for attachments
             piece_connections=min(2 * self.connections, MAX_PIECE_CONNECTIONS),
             prefix=prefix,
             notice=lambda text: console.say(f"{printable(text)}\n"),

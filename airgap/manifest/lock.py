@@ -249,7 +249,7 @@ class Lock:
     @classmethod
     def parse(cls, raw: bytes, path: Path) -> Self:
         """Return the lock in `raw`; its paths are relative to the folder of `path`."""
-        document = strict_yaml.parse_yaml(raw, str(path), MAX_LOCK_BYTES)
+        document = strict_yaml.parse_yaml(raw, str(path), MAX_LOCK_BYTES, fast=True)
         checked = validate(_LockDocument, document, _LISTS)
         folder = path.absolute().parent
         images = [

@@ -15,6 +15,9 @@ _GRAMMAR = re.compile(r"(sha256|sha512):([0-9a-f]+)", re.ASCII)
 CHUNK = 1 << 20
 """Bytes moved at a time wherever content is streamed."""
 
+_SMALL = 1 << 14
+"""The first bytes that are moved: clearing a whole chunk takes longer than reading a small blob."""
+
 Advance = Callable[[int], None]
 """Called with the number of bytes just processed; may be called from several threads."""
 
@@ -140,13 +143,15 @@ class CheckedReader(io.RawIOBase):
 
 def copy(stream: ByteStream, write: Callable[[memoryview], object], advance: Advance | None = None) -> int:
     """Move all of `stream` through one buffer into `write`; return the number of bytes."""
-    buffer = memoryview(bytearray(CHUNK))
+    buffer = memoryview(bytearray(_SMALL))
     total = 0
     while count := stream.readinto(buffer):
         write(buffer[:count])
         total += count
         if advance is not None:
             advance(count)
+        if count == len(buffer) == _SMALL:
+            buffer = memoryview(bytearray(CHUNK))
     return total
 
 

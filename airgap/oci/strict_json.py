@@ -23,6 +23,8 @@ documents have more. Megabytes of `[],[],[]` would need hundreds of megabytes of
 _PLAIN_DIGITS = len(str(MAX_JSON_INTEGER)) - 1
 """An integer with so many digits is never too large."""
 
+_CONTAINERS = (dict, list)
+
 _FREE_MAPS = frozenset({"annotations", "labels", "volumes", "exposedports"})
 """Maps whose keys are chosen by users, where both `Version` and `version` are allowed."""
 
@@ -67,23 +69,37 @@ class _UnusualError(ValueError):
 def _decode_plain(raw: bytes) -> dict[str, Any] | None:
     """Return the object if nothing in it can be ambiguous; None if only a full check can say.
 
-    Such an object is ASCII without escaped code points, has no more brackets than a document may have levels,
-    and has only lower-case keys, none of them twice, and integers of at most 15 digits. That is most of the
-    records of a ledger, which are then read in less than half the time.
+    Such an object is ASCII without escaped code points, has no key twice, not even in another case, and no
+    integer of more than 15 digits. That is most records of a ledger and most documents, which are then read
+    in less than half the time.
     """
-    if not raw.isascii() or b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > MAX_JSON_DEPTH:
+    if not raw.isascii() or b"\\u" in raw:
         return None
     try:
         value = _PLAIN.decode(raw.decode("ascii"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return None
+    is_flat = raw.count(b"{") + raw.count(b"[") < MAX_JSON_DEPTH
+    return value if is_flat or not _is_too_deep(value) else None
+
+
+def _is_too_deep(value: Any) -> bool:
+    """Return whether a value has more than the allowed levels, of which scalars take one too."""
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH - 1):
+        if not level:
+            return False
+        values = [outer.values() if type(outer) is dict else outer for outer in level]
+        level = [inner for outer in values for inner in outer if type(inner) in _CONTAINERS]
+    return any(level)
 
 
 def _plain_pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(items)
     keys = "".join(value)
-    if len(value) != len(items) or keys != keys.lower():
+    if len(value) != len(items) or (keys != keys.lower() and len(set(map(str.lower, value))) != len(value)):
         raise _UnusualError
     return value
 

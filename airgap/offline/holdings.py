@@ -1,7 +1,8 @@
 """Record which images airgap loaded into a target, so that later loads can prove a base and send less."""
 
 import hashlib
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import field
 from pathlib import Path
 
@@ -36,6 +37,9 @@ class Holdings:
     path: Path
     images: dict[tuple[ImageReference, Digest], HeldImage] = field(default_factory=dict)
     readable: bool = True
+    _by_blob: dict[Digest, list[HeldImage]] | None = field(default=None, compare=False)
+    """The images of each blob, with images that were added again since; None before it is needed."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, compare=False)
 
     @classmethod
     def of(cls, home: Path, target: str) -> "Holdings":
@@ -62,13 +66,22 @@ class Holdings:
 
     def add(self, name: ImageReference, root: Digest, blobs: Iterable[Digest]) -> None:
         """Add an image that the target has now, as the newest."""
-        self.images.pop((name, root), None)
-        self.images[name, root] = HeldImage(name, root, frozenset(blobs))
+        image = HeldImage(name, root, frozenset(blobs))
+        with self._lock:
+            self.images.pop((name, root), None)
+            self.images[name, root] = image
+            if self._by_blob is not None:
+                _enter(self._by_blob, image)
 
-    def with_blob(self, digest: Digest) -> list[HeldImage]:
+    def with_blob(self, digest: Digest) -> Iterator[HeldImage]:
         """Return the images that have a blob, newest first."""
-        images = list(self.images.values())  # a copy, as other threads add images
-        return [image for image in reversed(images) if digest in image.blobs]
+        with self._lock:
+            if self._by_blob is None:
+                self._by_blob = {}
+                for image in self.images.values():
+                    _enter(self._by_blob, image)
+            images = self._by_blob.get(digest, [])[::-1]
+        return (image for image in images if self.images.get((image.name, image.root)) is image)
 
     def save(self) -> None:
         """Write the file, with only the newest images if not all fit. Raises `MediaError`, including when the
@@ -81,6 +94,11 @@ class Holdings:
             kept = kept[(len(kept) + 1) // 2 :]
         with alone_in(self.path.parent):
             write_file(self.path, raw)
+
+
+def _enter(by_blob: dict[Digest, list[HeldImage]], image: HeldImage) -> None:
+    for digest in image.blobs:
+        by_blob.setdefault(digest, []).append(image)
 
 
 def _dump(images: Iterable[HeldImage]) -> bytes:

@@ -260,6 +260,8 @@ class ContentLoader:
             buffer = memoryview(bytearray(min(CHUNK, max(offset, 1))))
             while offset:
                 offset -= reader.readinto(buffer[: min(offset, CHUNK)])
+            if not isinstance(self.target, RegistryTarget):
+                return reader  # a folder has stored what it has taken
             return wait.after(reader, blob.size - start)
 
         with Wait(

@@ -86,12 +86,14 @@ class Loading:
     asked: frozenset[Digest] | None = None
     """Blobs to look for at the target, in place of those that the bundle leaves out."""
 
-    @property
-    def required(self) -> frozenset[Digest]:
-        """Blobs that the bundle leaves out because the target has them, and that are in none of its bases."""
-        if self.asked is not None:
-            return self.asked
-        return frozenset(item.digest for item in self.bundle.left_out)
+    required: frozenset[Digest] = field(init=False)
+    """Blobs that the bundle leaves out because the target has them, and that are in none of its bases."""
+
+    def __post_init__(self) -> None:
+        left_out = self.asked
+        if left_out is None:
+            left_out = frozenset(item.digest for item in self.bundle.left_out)
+        object.__setattr__(self, "required", left_out)
 
 
 class Loader(Protocol):

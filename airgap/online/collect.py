@@ -154,11 +154,11 @@ def fetch_blobs(
         phase=progress.phase,
         before_change=before_change,
     )
+    failed = {blob.digest: error for blob, error in errors}
     return {
-        str(image.locked.name): error
-        for blob, error in errors
-        for image in plan.images
-        if blob.digest in image.graph.contents
+        str(image.locked.name): failed[digest]
+        for image in (plan.images if failed else ())
+        for digest in image.graph.contents.keys() & failed.keys()
     }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import field, replace
 from functools import partial
 
+from airgap.limits import METADATA_JOBS
 from airgap.manifest import ImageEntry, Lock, LockedImage, TransferManifest
 from airgap.manifest.chart_entries import ChartEntry, ChartOptions
 from airgap.manifest.lock import CHART_SOURCE
@@ -11,7 +12,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.reference import ImageReference
 from airgap.online.chart_images import ChartImages, entry_of, find_images
 from airgap.online.chart_provenance import check_provenance
-from airgap.online.plan import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.online.plan import Failures, OpenSource, sort_out
 from airgap.online.read_chart import ReadChart, read_from_registry, read_from_repository
 from airgap.online.relock import names_chart, unchanged_items
 from airgap.online.tag_rules import apply_rules

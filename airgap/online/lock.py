@@ -6,6 +6,7 @@ from dataclasses import field, replace
 from airgap.endpoints.listing import ListingSource
 from airgap.endpoints.ports import ContentSource, ExportSource, Source
 from airgap.errors import EndpointError, FormatError, IntegrityError, NotFoundError
+from airgap.limits import METADATA_JOBS
 from airgap.manifest import (
     AttachmentChoice,
     ImageEntry,
@@ -22,8 +23,8 @@ from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import is_fallback_tag
 from airgap.online.listed import Attached, hint_for, pick, why_left_out
 from airgap.online.lock_files import SILENT, lock_files
-from airgap.online.plan import METADATA_JOBS, DocumentCache, Failures, MetadataReader, OpenSource, sort_out
-from airgap.online.platforms import choose_held, choose_platforms, default_platform, has_of
+from airgap.online.plan import DocumentCache, Failures, MetadataReader, OpenSource, sort_out
+from airgap.online.platforms import Chosen, choose_held, choose_platforms, default_platform, has_of
 from airgap.online.referrers import with_attached
 from airgap.online.relock import KeptImages
 from airgap.progress import Progress
@@ -145,14 +146,15 @@ class _Resolver:
         attached: Attached | None,
     ) -> list[LockedImage]:
         """Return one image, followed by its attachments."""
+        chosen = None
         if isinstance(source, ExportSource):
             locked = self._lock_export(entry, reference, source)
         else:
-            locked = self._lock_content(entry, reference, source)
+            locked, chosen = self._lock_content(entry, reference, source)
         if attached is not None:
             return [locked, *_attachments(locked, source, attached)]
         if not isinstance(source, ExportSource):
-            return with_attached(locked, source, self.documents)
+            return with_attached(locked, source, self.documents, chosen)
         if locked.attachments is AttachmentChoice.REQUIRED:
             what = "an engine does not have attachments"
             raise EndpointError(what, subject=locked.reference, want="another source, or attachments: auto")
@@ -167,16 +169,16 @@ class _Resolver:
 
     def _lock_content(
         self, entry: ImageEntry, reference: ImageReference, source: ContentSource
-    ) -> LockedImage:
+    ) -> tuple[LockedImage, Chosen | None]:
         descriptor = source.resolve(reference.with_digest(entry.digest) if entry.digest else reference)
         if entry.digest is not None and descriptor.digest != entry.digest:
             raise _not_pinned(entry, reference, descriptor.digest)
         locked = replace(self._unresolved(entry, reference), descriptor=descriptor)
         if descriptor.media_type not in INDEX_TYPES:  # the config of a single image is read by the plan
-            return locked
+            return locked, None
         reader = MetadataReader(source, locked, self.documents)
         chosen = choose_platforms(locked, descriptor, reader.read, has_of(source, locked))
-        return replace(locked, left_out=chosen.left_out, notes=chosen.notes)
+        return replace(locked, left_out=chosen.left_out, notes=chosen.notes), chosen
 
     def _unresolved(self, entry: ImageEntry, reference: ImageReference) -> LockedImage:
         return LockedImage(

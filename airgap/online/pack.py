@@ -23,7 +23,7 @@ from airgap.bundle.contents import (
 )
 from airgap.bundle.files import Folder
 from airgap.bundle.folders import BundleFolders, choose_folders, find_folders
-from airgap.bundle.statement import Statement
+from airgap.bundle.statement import Statement, least_statement_bytes
 from airgap.bundle.writer import BundleWriter
 from airgap.durable import exists
 from airgap.errors import FormatError, IntegrityError, UsageError
@@ -37,6 +37,7 @@ from airgap.online.collect import (
     CollectedImage,
     Collector,
     choices_of,
+    planned_images,
     prune,
     refuse_partial,
     take_optional,
@@ -85,9 +86,25 @@ def _pack(
     with pack_attempt(terms, serial, order.to / title) as attempt:
         if earlier is None:
             refuse_other_bundle(terms, title)
+        refuse_too_large(plan)
         folders = folders_of(plan, order, title)
         with BundleWriter.open(folders, progress.note) as writer:
             return _write(plan, terms, earlier, writer, attempt)
+
+
+def refuse_too_large(plan: TransferPlan) -> None:
+    """Raise `UsageError` for a plan whose statement no reader would accept, before anything is fetched.
+    Exports are not counted.
+    """
+    size = least_statement_bytes((image.record for image in planned_images(plan)), plan.blobs)
+    if size > MAX_STATEMENT_BYTES:
+        raise UsageError(
+            "too many images and blobs for one bundle",
+            subject=plan.lock.name,
+            want=f"a statement of at most {MAX_STATEMENT_BYTES:,} bytes",
+            got=f"{len(plan.images):,} images with {len(plan.blobs):,} blobs, {size:,} bytes",
+            hint="divide the images between several manifests; nothing was fetched",
+        )
 
 
 def folders_of(plan: TransferPlan, order: PackOrder, title: str) -> BundleFolders:

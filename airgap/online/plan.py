@@ -24,6 +24,7 @@ from airgap.errors import (
     PartialError,
     TrustError,
 )
+from airgap.limits import METADATA_JOBS
 from airgap.manifest import Lock, LockedImage
 from airgap.oci.digest import CheckedReader, Digest, copy
 from airgap.oci.documents import (
@@ -51,9 +52,6 @@ Failures = dict[str, AirgapError]
 
 PER_IMAGE = (EndpointError, FormatError, IntegrityError, TrustError)
 """Errors that do not affect other images."""
-
-METADATA_JOBS = 16
-"""How many images' metadata is read at the same time: most of the time is spent waiting for the registry."""
 
 
 class DocumentCache:
@@ -136,6 +134,8 @@ class TransferPlan:
         has them, and can use them at their place in every image. Manifests and configs are always carried,
         because they are small and prove the base to the other side. So are foreign layers (FORMAT.md §4).
         """
+        if not self.held:
+            return frozenset()
         left_out, needed = set[Digest](), set[Digest]()
         for graph in (*(image.graph for image in self.images), *exported):
             for item in graph.manifests:

@@ -18,7 +18,7 @@ from airgap.oci.digest import Digest
 from airgap.oci.documents import INDEX_TYPES, Descriptor, ImageIndex, parse_document
 from airgap.oci.reference import ImageReference
 from airgap.online.plan import DocumentCache
-from airgap.online.platforms import ATTESTED, choose_platforms, has_of
+from airgap.online.platforms import ATTESTED, Chosen, choose_platforms, has_of
 from airgap.values import dataclass
 
 _MAX_REASONS = 900
@@ -35,8 +35,11 @@ class _Subjects:
     """The digests of the image itself."""
 
 
-def with_attached(locked: LockedImage, source: ContentSource, documents: DocumentCache) -> list[LockedImage]:
-    """Return a locked image, followed by its attachments and those of its manifests that are carried.
+def with_attached(
+    locked: LockedImage, source: ContentSource, documents: DocumentCache, chosen: Chosen | None = None
+) -> list[LockedImage]:
+    """Return a locked image, followed by its attachments and those of its manifests that are carried. If they
+    were chosen before, they are `chosen`.
 
     If the source did not answer every request, raises `EndpointError` if attachments are required, or if the
     image needs a signature and no attachment was found.
@@ -45,7 +48,7 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
         return [locked]
     if locked.attachments is AttachmentChoice.NONE:
         return [locked]
-    subjects = _subjects(locked, locked.descriptor, source, documents)
+    subjects = _subjects(locked, locked.descriptor, source, documents, chosen)
     attached: dict[ImageReference, LockedImage] = {}
     unknown: dict[str, None] = {}
     main, also = subjects.main, subjects.attestations
@@ -76,13 +79,18 @@ def with_attached(locked: LockedImage, source: ContentSource, documents: Documen
 
 
 def _subjects(
-    locked: LockedImage, root: Descriptor, source: ContentSource, documents: DocumentCache
+    locked: LockedImage,
+    root: Descriptor,
+    source: ContentSource,
+    documents: DocumentCache,
+    chosen: Chosen | None,
 ) -> _Subjects:
     if root.media_type not in INDEX_TYPES:
         return _Subjects([root.digest], [], frozenset({root.digest}))
     where = str(locked.reference)
     read = partial(documents.read, source, locked.reference)
-    chosen = choose_platforms(locked, root, read, has_of(source, locked))
+    if chosen is None:
+        chosen = choose_platforms(locked, root, read, has_of(source, locked))
     index = parse_document(read_checked(root, read, where), root.media_type, where)
     whole = index.manifests if isinstance(index, ImageIndex) else ()
     entries = chosen.entries(index) if isinstance(index, ImageIndex) else []

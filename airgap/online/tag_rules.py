@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from airgap.endpoints.listing import TagListSource
 from airgap.errors import NotFoundError, UsageError
+from airgap.limits import METADATA_JOBS
 from airgap.manifest import ImageEntry, Lock, TransferManifest
-from airgap.online.plan import METADATA_JOBS, Failures, OpenSource, sort_out
+from airgap.online.plan import Failures, OpenSource, sort_out
 from airgap.online.relock import names_chart, names_reference
 from airgap.values import dataclass
 from airgap.workers import run_all

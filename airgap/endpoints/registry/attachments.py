@@ -5,6 +5,7 @@ the list of all tags is read instead if it has fewer pages than that.
 """
 
 import contextlib
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
@@ -21,7 +22,7 @@ from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.oci.referrers import cosign_tags, fallback_tag
 from airgap.values import dataclass
-from airgap.workers import Memo
+from airgap.workers import Memo, run_each
 
 T = TypeVar("T")
 
@@ -56,23 +57,22 @@ class _Tags:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Search:
-    """The state of one search, for the image `reference`."""
+    """The search for the attachments of one subject, in the repository of the image `reference`."""
 
     reference: ImageReference
-    found: dict[tuple[Digest, Digest], Attachment] = field(default_factory=dict)
+    subject: Digest
+    listed: bool = False
+    """True if the referrers API has answered."""
+    found: dict[Digest, Attachment] = field(default_factory=dict)
     unknown: dict[_Question, str] = field(default_factory=dict)
     """The first reason for each kind of request."""
 
-    def add(self, subject: Digest, descriptors: Iterable[Descriptor], tag: str | None = None) -> None:
+    def add(self, descriptors: Iterable[Descriptor], tag: str | None = None) -> None:
         for descriptor in descriptors:
             plain = Descriptor(descriptor.media_type, descriptor.digest, descriptor.size)
-            self.found.setdefault((subject, descriptor.digest), Attachment(subject, plain, tag))
-
-    def has(self, subject: Digest) -> bool:
-        """Return whether any attachment of it was found."""
-        return any(found == subject for found, _ in self.found)
+            self.found.setdefault(descriptor.digest, Attachment(self.subject, plain, tag))
 
 
 class AttachmentFinder:
@@ -81,6 +81,9 @@ class AttachmentFinder:
     def __init__(self, puller: Puller, lists: RegistryLists) -> None:
         self._puller = puller
         self._lists = lists
+        self._connections = max(puller.session.options.connections // 2, 1)
+        self._slots = threading.BoundedSemaphore(self._connections)
+        """One for each request about attachments at the same time."""
         self._tags: Memo[str, _Tags | None] = Memo()
         self._without_api: set[str] = set()
         """The repositories without a referrers API."""
@@ -101,57 +104,78 @@ class AttachmentFinder:
         *,
         thorough: bool = False,
     ) -> Attachments:
-        """See `AttachmentSource`."""
-        search = _Search(reference)
-        tags = self._known_tags(search, len(subjects))
-        for number, subject in enumerate(subjects):
-            listed = self._ask_api(search, subject)
-            known = None if thorough and number == 0 else tags
-            self._ask_tags(search, subject, known, fallback=known is not None or not listed)
-        for number, subject in enumerate(also):
-            likely = number == 0 or search.has(also[0])
-            listed = likely and self._ask_api(search, subject)
-            if likely or tags is not None:
-                self._ask_tags(search, subject, tags, fallback=tags is not None or not listed)
-        unknown = tuple(f"{kind}: {reason}" for kind, reason in search.unknown.items())
-        return Attachments(tuple(search.found.values()), unknown)
+        """See `AttachmentSource`. The first subject shows what the registry supports, so that a request that
+        it refuses is not repeated for the others, which are searched side by side.
+        """
+        searches = [_Search(reference, subject) for subject in subjects]
+        first, *others = searches
+        list_tags = partial(self._known_tags, first, len(subjects))
+        questions: tuple[Callable[[], object], ...] = (partial(self._ask_api, first), list_tags)
+        run_each(lambda ask: ask(), questions, len(questions))
+        tags = list_tags()  # the list was kept
+        self._ask_tags(first, None if thorough else tags)
+        self._search(others, tags)
+        if also:
+            attestations = [_Search(reference, subject) for subject in also]
+            self._search(attestations[:1], tags)
+            if attestations[0].found:
+                self._search(attestations[1:], tags)
+            elif tags is not None:
+                for search in attestations[1:]:
+                    self._ask_tags(search, tags)
+            searches += attestations
+        unknown: dict[_Question, str] = {}
+        for kind, reason in (item for search in searches for item in search.unknown.items()):
+            unknown.setdefault(kind, reason)
+        found = tuple(attachment for search in searches for attachment in search.found.values())
+        return Attachments(found, tuple(f"{kind}: {reason}" for kind, reason in unknown.items()))
 
-    def _ask_api(self, search: _Search, subject: Digest) -> bool:
-        """Return whether the registry has a referrers API, and has answered."""
+    def _search(self, searches: Sequence[_Search], tags: Collection[str] | None) -> None:
+        """Do all these searches, side by side if they may take requests."""
+
+        def ask(search: _Search) -> None:
+            self._ask_api(search)
+            self._ask_tags(search, tags)
+
+        if tags is not None and all(search.reference.name in self._without_api for search in searches):
+            for search in searches:
+                ask(search)
+        else:
+            run_each(ask, searches, self._connections)
+
+    def _ask_api(self, search: _Search) -> None:
         reference = search.reference
         if reference.name in self._without_api:
-            return False
-        try:
-            listed = self._ask(search, _Question.API, lambda: self._lists.by_api(reference, subject))
-        except _NoAnswerError:
-            return False
-        if listed is None:
-            self._without_api.add(reference.name)
-            return False
-        search.add(subject, listed)
-        return True
+            return
+        with contextlib.suppress(_NoAnswerError):
+            listed = self._ask(search, _Question.API, lambda: self._lists.by_api(reference, search.subject))
+            if listed is None:
+                self._without_api.add(reference.name)
+                return
+            search.listed = True
+            search.add(listed)
 
-    def _ask_tags(
-        self, search: _Search, subject: Digest, tags: Collection[str] | None, *, fallback: bool = True
-    ) -> None:
-        """Ask for the tags of `subject` that are among `tags`, or for all of them."""
-        reference = search.reference
-        if fallback and (tags is None or fallback_tag(subject) in tags):
+    def _ask_tags(self, search: _Search, tags: Collection[str] | None) -> None:
+        """Ask for the tags of the subject that are among `tags`, or for all of them if that is None; then not
+        for the fallback tag if the referrers API has answered.
+        """
+        reference, subject = search.reference, search.subject
+        fallback = fallback_tag(subject)
+        if not search.listed if tags is None else fallback in tags:
             with contextlib.suppress(_NoAnswerError):
-                listed = self._ask(search, _Question.TAG, lambda: self._lists.by_tag(reference, subject))
-                search.add(subject, listed)
+                search.add(self._ask(search, _Question.TAG, lambda: self._lists.by_tag(reference, subject)))
         for tag in cosign_tags(subject):
             if tags is None or tag in tags:
                 find = partial(self._puller.find, replace(reference, tag=tag, digest=None))
                 with contextlib.suppress(_NoAnswerError):
                     descriptor = self._ask(search, _Question.TAG, find)
-                    search.add(subject, [descriptor] if descriptor else [], tag)
+                    search.add([descriptor] if descriptor else [], tag)
 
-    def _known_tags(self, search: _Search, subjects: int) -> frozenset[str] | None:
+    def _known_tags(self, first: _Search, subjects: int) -> frozenset[str] | None:
         """Return all tags of the repository; None if the list may be incomplete or is too long."""
-        reference = search.reference
+        reference = first.reference
         most = max(1, subjects * _TAGS_PER_SUBJECT // 2)
-        quiet = _Search(reference)  # without the list, the tags are requested one by one
+        quiet = replace(first, unknown={})  # without the list, the tags are requested one by one
         try:
             tags = self._tags.get(
                 reference.name,
@@ -198,13 +222,14 @@ class AttachmentFinder:
     def _ask(self, search: _Search, kind: _Question, ask: Callable[[], T]) -> T:
         """Return the result of `ask`. Raises `_NoAnswerError` if it fails, or has failed before."""
         repository = search.reference.name
-        error = self._unreachable or self._failed.get((kind, "")) or self._failed.get((kind, repository))
-        if error is None:
-            try:
-                return ask()
-            except (EndpointError, FormatError, IntegrityError) as failed:
-                self._remember(failed, kind, repository)
-                error = failed
+        with self._slots:
+            error = self._unreachable or self._failed.get((kind, "")) or self._failed.get((kind, repository))
+            if error is None:
+                try:
+                    return ask()
+                except (EndpointError, FormatError, IntegrityError) as failed:
+                    self._remember(failed, kind, repository)
+                    error = failed
         search.unknown.setdefault(kind, _reason(error))
         raise _NoAnswerError from error
 

@@ -48,7 +48,8 @@ class RegistryOptions:
     """`HOST[:PORT]` of storage and token services that belong to the registry, wherever they are: it may
     point to them, and they may be given its login."""
     connections: int = 8
-    """Connections that are kept open, for each host: as many as there are threads."""
+    """Connections that are kept open, for each host: as many as there are threads. Half as many requests for
+    attachments are sent at the same time."""
     piece_connections: int = 6
     """Connections for the pieces of large blobs, for all such blobs together; fewer than 2 means none."""
     piece_size: int = PIECE_BYTES

@@ -42,7 +42,7 @@ class UploadBody:
     def __iter__(self) -> Iterator[memoryview]:
         self.started = True
         try:
-            yield from self._chunks(memoryview(bytearray(CHUNK)))
+            yield from self._chunks(memoryview(bytearray(min(CHUNK, self.size + 1))))
         except Exception as error:
             raise UploadStopped(error) from error
 

@@ -38,6 +38,9 @@ def test_a_plain_document_passes_the_full_check(value: dict[str, object], ascii_
         b'{"a":1,"a":2}', b'{"a":1,"A":2}', b'{"a":-0}', b'{"a":1.0}', b'{"a":NaN}', b'{"a":1e3}',
         b'{"a":9007199254740992}', b'{"a":"\\ud800"}', '{"é":1,"É":2}'.encode(), b'{"a":1', b"[1]", b"\xff{}",
         b'{"a":' + b"[" * MAX_JSON_DEPTH + b"]" * MAX_JSON_DEPTH + b"}",
+        b'{"a":' * MAX_JSON_DEPTH + b"1" + b"}" * MAX_JSON_DEPTH,
+        b'{"b":[' + b"{}," * MAX_JSON_DEPTH + b'{}],"a":' * MAX_JSON_DEPTH + b"1" + b"}" * MAX_JSON_DEPTH,
+        b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
     ],
 )  # fmt: skip
 def test_what_may_be_ambiguous_is_left_to_the_full_check(raw: bytes) -> None:
@@ -46,5 +49,13 @@ def test_what_may_be_ambiguous_is_left_to_the_full_check(raw: bytes) -> None:
         strict_json.parse_object(raw, "x", floats=False)
 
 
-def test_a_record_is_plain() -> None:
-    assert strict_json._decode_plain(b'{"seq":1,"bundle":{"stream":"edge"},"images":[{"digest":"a"}]}')
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"seq":1,"bundle":{"stream":"edge"},"images":[{"digest":"a"}]}',
+        b'{"mediaType":"a","layers":[' + b'{"mediaType":"a"},' * 3 * MAX_JSON_DEPTH + b'{"Size":1}]}',
+        b'{"a":' * (MAX_JSON_DEPTH - 1) + b"{}" + b"}" * (MAX_JSON_DEPTH - 1),
+    ],
+)
+def test_most_documents_are_plain(raw: bytes) -> None:
+    assert strict_json._decode_plain(raw) == json.loads(raw)

@@ -60,7 +60,7 @@ def test_newest_first(held):
     held.add(ONE, A, [B, C])
     assert [image.name for image in held.with_blob(C)] == [ONE, TWO]
     assert [image.name for image in held.with_blob(B)] == [ONE]
-    assert held.with_blob(Digest.of(b"?")) == []
+    assert list(held.with_blob(Digest.of(b"?"))) == []
 
 
 def test_the_oldest_are_forgotten(held, monkeypatch):
