@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
-from airgap.limits import MIN_ANSWER_BYTES_PER_SECOND, PIECE_BYTES
+from airgap.limits import FAST_BYTES_PER_SECOND, MIN_ANSWER_BYTES_PER_SECOND, PIECE_BYTES
 
 TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
 """The environment variable of `trusted_hosts`: `REGISTRY=HOST[:PORT]`, several separated by commas."""
@@ -52,6 +52,8 @@ class RegistryOptions:
     """Connections for the pieces of large blobs, for all such blobs together; fewer than 2 means none."""
     piece_size: int = PIECE_BYTES
     """Bytes of a piece; a blob of at least four is large."""
+    fast_rate: float = FAST_BYTES_PER_SECOND
+    """Bytes a second that a connection has to bring so that a large blob comes over it alone."""
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""
