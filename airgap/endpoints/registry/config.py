@@ -53,7 +53,8 @@ class RegistryOptions:
     piece_size: int = PIECE_BYTES
     """Bytes of a piece; a blob of at least four is large."""
     fast_rate: float = FAST_BYTES_PER_SECOND
-    """Bytes a second that a connection has to bring so that a large blob comes over it alone."""
+    """A connection brings a large blob alone as long as the wait for its bytes is shorter than at this many
+    bytes a second; infinity means never."""
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""

@@ -8,6 +8,7 @@ enough, and costs less of both processors.
 
 import contextlib
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -24,10 +25,8 @@ log = logging.getLogger(__name__)
 
 _MIN_PIECES = 4
 """A blob of fewer pieces comes over one connection."""
-_PROBE_BYTES = 1 << 20
-"""The bytes after which the speed of a connection is known well enough."""
-_STRETCH_BYTES = 64 << 20
-"""The bytes that are requested at a time over a connection that is fast."""
+_STRETCH_PIECES = 20
+"""A connection that is fast is asked for so many pieces at a time, which is 60 MiB."""
 
 
 class PieceConnections:
@@ -102,7 +101,7 @@ class PieceDownload(Download):
         self._connections = connections
         self._position = self._next = offset
         self._stretch: _Stretch | None = self._make_stretch(first, stop)
-        self._slow = False
+        self._slow = math.isinf(blob.options.fast_rate)
         self._pieces: deque[_Piece] = deque()
         self._rest: ByteStream | None = None
         self._dropped = False
@@ -126,7 +125,7 @@ class PieceDownload(Download):
         self._slow |= self._stretch.is_slow
         if not self._stretch.left:
             self._stretch.close()
-            stop = min(self._next + _STRETCH_BYTES, self._blob.size)
+            stop = min(self._next + _STRETCH_PIECES * self._blob.options.piece_size, self._blob.size)
             self._stretch = None if self._slow else self._make_stretch(None, stop)
         return count
 
@@ -215,17 +214,15 @@ class _Range:
 
 
 class _Stretch:
-    """A range that is read directly, and whose speed is measured from its first bytes on.
-
-    The time between two reads counts as well: content that is not taken fills the buffers of the connection,
-    which then seems to be fast.
+    """A range that is read directly. The time that its reader waits for bytes is measured, once for as many
+    as a piece has: if the reader is busy with other work, further connections would not help it.
     """
 
     def __init__(self, bytes_of_range: _Range, options: RegistryOptions) -> None:
         self._range = bytes_of_range
-        self._clock = options.clock
-        self._fast_rate = options.fast_rate
-        self._since: float | None = None
+        self._options = options
+        self._begun = False
+        self._waited = 0.0
         self._measured = 0
         self.is_slow = False
 
@@ -236,13 +233,14 @@ class _Stretch:
 
     def readinto(self, view: memoryview) -> int:
         """Read the next bytes."""
+        start = self._options.clock()
         count = self._range.readinto(view)
-        if self._since is None:
-            self._since = self._clock()  # the time of the request is not that of the bytes
-        else:
+        if self._begun:  # the first bytes have to wait for the answer to the request
+            self._waited += self._options.clock() - start
             self._measured += count
-        if self._measured >= _PROBE_BYTES or not self.left:
-            self.is_slow = self._clock() - self._since >= self._measured / self._fast_rate
+            if self._measured >= self._options.piece_size or not self.left:
+                self.is_slow = self._waited >= self._measured / self._options.fast_rate
+        self._begun = True
         return count
 
     def close(self) -> None:
