@@ -33,8 +33,8 @@ class PieceConnections:
     """Divides the connections for pieces evenly between the large blobs of one registry; for several threads.
 
     A piece has a connection and a buffer from its request until its bytes are passed on. There are at most
-    `total` of them, and for a moment one more for each blob that begins while all are used: no blob waits for
-    another one.
+    `total` of them, including the connections of blobs that are not in pieces, and for a moment one more for
+    each blob that begins while all are used: no blob waits for another one.
     """
 
     def __init__(self, total: int, piece_size: int) -> None:
@@ -66,7 +66,7 @@ class PieceConnections:
             self._total = 0
 
     def take(self, own: int) -> memoryview | None:
-        """Return a buffer for another piece of a blob that has `own` pieces; None if it has its share."""
+        """Return a buffer for another piece of a blob that has `own` connections; None if it has its share."""
         with self._lock:
             more = own < self._total // max(self._downloads, 1) and self._used < self._total
             if own and not more:
@@ -122,7 +122,9 @@ class PieceDownload(Download):
         if self._stretch is None:
             return self._read_piece(view)
         count = self._stretch.readinto(view)
-        self._slow |= self._stretch.is_slow
+        if self._stretch.is_slow and not self._slow:
+            log.info("%s: one connection is slow, so several are used", self._blob.subject)
+            self._slow = True
         if not self._stretch.left:
             self._stretch.close()
             stop = min(self._next + _STRETCH_PIECES * self._blob.options.piece_size, self._blob.size)
