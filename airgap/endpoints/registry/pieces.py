@@ -66,7 +66,7 @@ class PieceConnections:
             self._total = 0
 
     def take(self, own: int) -> memoryview | None:
-        """Return a buffer for another piece of a blob that has `own` connections; None if it has its share."""
+        """Return a buffer for another piece of a blob with `own` connections; None if it has its share."""
         with self._lock:
             more = own < self._total // max(self._downloads, 1) and self._used < self._total
             if own and not more:
