@@ -106,7 +106,7 @@ class BlobStore:
         try:
             stream = self._open(sums.segments)
             reader = CheckedReader(stream, digest, size)
-            with self._turns.of(sums.segments[0].path), contextlib.closing(reader):
+            with contextlib.closing(reader), self._turns.of(sums.segments[0].path):
                 copy(reader, sums.update, advance)
         except IntegrityError:
             return False
