@@ -197,6 +197,9 @@ MIN_ANSWER_BYTES_PER_SECOND = 5_000.0
 """A slower answer is abandoned: a layer of 5 GB may take twelve days."""
 PIECE_BYTES = 3 << 20
 """A piece of a large blob, held in memory until all before it are written: 24 MiB with 8 connections."""
+FAST_BYTES_PER_SECOND = 50_000_000
+"""A connection of this speed brings a large blob alone. To most registries on the internet, connections are
+slower, and several are used."""
 MAX_PIECE_CONNECTIONS = 8
 """Connections for the pieces of large blobs from one registry, however many jobs there are. Browsers open 6
 to a host, and dockerd 3 for layers."""

@@ -4,11 +4,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from airgap.bundle.files import make_folder, media_errors, not_plain, write_all
 from airgap.bundle.mounts import has_one_name
-from airgap.durable import exists
+from airgap.bundle.write_turns import WriteTurns
+from airgap.durable import WriteBack, exists
 from airgap.errors import SizeMismatchError
 from airgap.oci.digest import ByteStream, Digest
 from airgap.values import dataclass
@@ -106,14 +108,20 @@ class Beginning:
 class Output:
     """Writes the files of one blob, one after the other. If bytes of an earlier attempt are kept, they are
     read first, and writing continues after them.
+
+    It waits for its turn on the medium before the first byte of each file, and keeps it until the file is
+    durable.
     """
 
-    def __init__(self, segments: tuple[Segment, ...], keep: int) -> None:
+    def __init__(self, segments: tuple[Segment, ...], keep: int, turns: WriteTurns) -> None:
         self._waiting = list(segments)
         self._keep = keep
+        self._turns = turns
+        self._turn = ExitStack()
         self._fd = -1
         self._left = 0
         self._segment = segments[0]
+        self._write_back: WriteBack | None = None
         self._next()
 
     def _next(self) -> None:
@@ -127,11 +135,13 @@ class Output:
         whole = kept == self._left and not exists(self._segment.part)
         path = self._segment.path if whole and kept else self._segment.part
         self._fd = create(path, kept)
+        self._write_back = None
 
     def read(self, buffer: memoryview) -> int:
         """Read the next kept bytes, at least one."""
         while not self._left:
             self._next()
+        self._begin()
         with media_errors("cannot read", self._segment.part):
             count = os.readv(self._fd, [buffer[: self._left]])
         if not count:
@@ -144,11 +154,20 @@ class Output:
         while data:
             if not self._left and self._waiting:
                 self._next()
+            write_back = self._begin()
             size = min(len(data), self._left) if self._waiting else len(data)
             with media_errors("cannot write", self._segment.part):
                 write_all(self._fd, data[:size])
+            write_back.add(size)
             self._left -= size
             data = data[size:]
+
+    def _begin(self) -> WriteBack:
+        """Wait for the turn, unless this file has it already."""
+        if self._write_back is None:
+            self._turn.enter_context(self._turns.of(self._segment.part))
+            self._write_back = WriteBack(self._fd, self._segment.size - self._left)
+        return self._write_back
 
     def sync(self) -> None:
         """Make what was written durable."""
@@ -164,9 +183,10 @@ class Output:
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with media_errors("cannot write", self._segment.part):
-                os.close(fd)
+        with self._turn:
+            if fd >= 0:
+                with media_errors("cannot write", self._segment.part):
+                    os.close(fd)
 
 
 def usable_bytes(segments: tuple[Segment, ...]) -> int:

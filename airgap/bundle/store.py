@@ -17,6 +17,7 @@ from typing import Protocol
 
 from airgap.bundle.blob_files import Beginning, Joined, Output, Segment, Sums, create, size_of, usable_bytes
 from airgap.bundle.files import FileStream, closing_file, media_errors, write_all
+from airgap.bundle.write_turns import WriteTurns
 from airgap.durable import exists, sync_folder
 from airgap.errors import (
     AirgapError,
@@ -82,6 +83,7 @@ class BlobStore:
         self.written = 0
         """The number of blobs that were written; blobs that were only found are not counted."""
         self._numbers = itertools.count()
+        self._turns = WriteTurns()
         self._lock = threading.Lock()
 
     def path(self, digest: Digest) -> Path:
@@ -102,7 +104,9 @@ class BlobStore:
             return True
         sums = Sums(digest, self.segments(digest, size))
         try:
-            with contextlib.closing(CheckedReader(self._open(sums.segments), digest, size)) as reader:
+            stream = self._open(sums.segments)
+            reader = CheckedReader(stream, digest, size)
+            with contextlib.closing(reader), self._turns.of(sums.segments[0].path):
                 copy(reader, sums.update, advance)
         except IntegrityError:
             return False
@@ -121,7 +125,7 @@ class BlobStore:
         segments = self.segments(blob.digest, blob.size)
         if blob.digest in self.sums or self._repair_parts(segments, blob, open_at, subject, advance):
             return None
-        writer = _Writer(segments, blob, subject, advance)
+        writer = _Writer(segments, blob, subject, advance, self._turns)
         done, first = usable_bytes(segments), None
         if done:
             try:
@@ -164,7 +168,7 @@ class BlobStore:
                 wanted = Descriptor("", Digest("sha256", str(part.sha256)), part.size)
                 open_part = partial(_beginning, open_at, start, part.size)
                 self._remove(part.path)
-                _Writer((part,), wanted, subject, advance).write(open_part, 0)
+                _Writer((part,), wanted, subject, advance, self._turns).write(open_part, 0)
                 self._name(part)
         except UnavailableError:
             raise
@@ -188,7 +192,8 @@ class BlobStore:
             copy(CheckedReader(stream, digest, size), lambda _: None)
             return
         blob = Descriptor("", digest, size)
-        self._finish(_Writer(self.segments(digest, size), blob, None, None), lambda _: stream, 0)
+        writer = _Writer(self.segments(digest, size), blob, None, None, self._turns)
+        self._finish(writer, lambda _: stream, 0)
 
     def add_unnamed(self, stream: ByteStream) -> tuple[Digest, int]:
         """`BlobSink.add_unnamed`: the name follows from the content."""
@@ -285,11 +290,12 @@ class _Writer:
     blob: Descriptor
     subject: object
     advance: Advance | None
+    turns: WriteTurns
 
     def write(self, open_at: BlobOpener, done: int) -> Sums:
         """Keep `done` bytes, write the rest, and check the whole blob."""
         hasher, sums = self.blob.digest.hasher(), Sums(self.blob.digest, self.segments)
-        with contextlib.closing(Output(self.segments, done)) as output:
+        with contextlib.closing(Output(self.segments, done, self.turns)) as output:
             if done:
                 self._reread(output, done, hasher, sums)
             stream = open_at(done) if done < self.blob.size else io.BytesIO()

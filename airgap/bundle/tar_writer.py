@@ -10,7 +10,8 @@ from airgap.bundle.locks import lock
 from airgap.bundle.read_back import Written
 from airgap.bundle.store import BlobOpener
 from airgap.bundle.tar_entries import END_OF_ARCHIVE, header, padding
-from airgap.durable import exists, sync_folder
+from airgap.bundle.write_turns import WriteTurns
+from airgap.durable import WriteBack, exists, sync_folder
 from airgap.errors import IntegrityError
 from airgap.oci.digest import Advance, CheckedReader, Digest, copy
 from airgap.oci.documents import Descriptor
@@ -46,6 +47,7 @@ class TarStore:
         self.total = end + len(END_OF_ARCHIVE)
         self.resumed = False
         self._fd = -1
+        self._turns = WriteTurns()
 
     def open(self) -> None:
         """Open the unfinished or finished tar of an earlier attempt, or begin a new one.
@@ -89,14 +91,18 @@ class TarStore:
         """Write the blob at its offset."""
         position = self._offsets[blob.digest.path]
         fd = os.dup(self._fd)  # a copy, because Ctrl-C closes the other one while this thread may still write
+        write_back, turn = WriteBack(fd, position), contextlib.ExitStack()
 
         def take(data: memoryview) -> None:
             nonlocal position
+            if position == self._offsets[blob.digest.path]:
+                turn.enter_context(self._turns.of(self.part))
             with media_errors("cannot write", self.part):
                 _write_at(fd, position, data)
             position += len(data)
+            write_back.add(len(data))
 
-        with closing_file(fd, self.part):
+        with closing_file(fd, self.part), turn:
             reader = CheckedReader(open_at(0), blob.digest, blob.size, subject)
             with contextlib.closing(reader):
                 copy(reader, take, advance)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from airgap.durable import exists, sync_folder, sync_names
+from airgap.durable import WriteBack, exists, sync_folder, sync_names
 from airgap.errors import MediaError
 
 
@@ -59,3 +59,22 @@ def test_no_locks_have_their_own_hint(code):
 def test_too_many_open_files(code):
     error = MediaError.of(OSError(code, os.strerror(code)), "cannot read", "x")
     assert "ulimit -n" in (error.hint or "")
+
+
+def test_writing_to_the_medium_begins_before_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr("os.posix_fadvise", lambda _, start, size, __: asked.append((start, size)))
+    write_back = WriteBack(0, 1000)
+    for _ in range(5):
+        write_back.add(10 << 20)
+    assert asked == [(1000, 20 << 20), (1000 + (20 << 20), 20 << 20)]
+
+
+def test_a_file_system_may_refuse_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EINVAL, "refused")
+
+    monkeypatch.setattr("os.posix_fadvise", refuse)
+    WriteBack(0, 0).add(1 << 30)
+    monkeypatch.delattr("os.posix_fadvise")
+    WriteBack(0, 0).add(1 << 30)

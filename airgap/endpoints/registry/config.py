@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airgap.endpoints.logins import CredentialStore
 from airgap.endpoints.registry.proxies import Proxies
-from airgap.limits import MIN_ANSWER_BYTES_PER_SECOND, PIECE_BYTES
+from airgap.limits import FAST_BYTES_PER_SECOND, MIN_ANSWER_BYTES_PER_SECOND, PIECE_BYTES
 from airgap.values import dataclass
 
 TRUSTED_HOSTS = "AIRGAP_TRUSTED_HOSTS"
@@ -54,6 +54,9 @@ class RegistryOptions:
     """Connections for the pieces of large blobs, for all such blobs together; fewer than 2 means none."""
     piece_size: int = PIECE_BYTES
     """Bytes of a piece; a blob of at least four is large."""
+    fast_rate: float = FAST_BYTES_PER_SECOND
+    """A connection brings a large blob alone as long as the wait for its bytes is shorter than at this many
+    bytes a second; infinity means never."""
     connect_timeout: float = 10
     read_timeout: float = 60
     """The longest silence in the middle of an answer."""

@@ -2,17 +2,20 @@
 the line is.
 
 The pieces are received side by side into memory, and passed on strictly in order: there is one writer, and a
-download that is interrupted resumes as any other does.
+download that is interrupted resumes as any other does. To a registry that is near and fast, one connection is
+enough, and costs less of both processors.
 """
 
 import contextlib
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 
 from airgap.endpoints.registry.blob_download import BlobDownload, Download
+from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.errors import TemporaryError
 from airgap.endpoints.registry.ranged_blob import RangedBlob, may_be_about_ranges
 from airgap.errors import EndpointError, UnavailableError
@@ -22,14 +25,16 @@ log = logging.getLogger(__name__)
 
 _MIN_PIECES = 4
 """A blob of fewer pieces comes over one connection."""
+_STRETCH_PIECES = 20
+"""A connection that is fast is asked for so many pieces at a time, which is 60 MiB."""
 
 
 class PieceConnections:
     """Divides the connections for pieces evenly between the large blobs of one registry; for several threads.
 
     A piece has a connection and a buffer from its request until its bytes are passed on. There are at most
-    `total` of them, and for a moment one more for each blob that begins while all are used: no blob waits for
-    another one.
+    `total` of them, including the connections of blobs that are not in pieces, and for a moment one more for
+    each blob that begins while all are used: no blob waits for another one.
     """
 
     def __init__(self, total: int, piece_size: int) -> None:
@@ -61,7 +66,7 @@ class PieceConnections:
             self._total = 0
 
     def take(self, own: int) -> memoryview | None:
-        """Return a buffer for another piece of a blob that has `own` pieces; None if it has its share."""
+        """Return a buffer for another piece of a blob with `own` connections; None if it has its share."""
         with self._lock:
             more = own < self._total // max(self._downloads, 1) and self._used < self._total
             if own and not more:
@@ -78,22 +83,25 @@ class PieceConnections:
 
 
 class PieceDownload(Download):
-    """A blob's bytes from `offset` on as a `ByteStream`, in pieces over several connections.
+    """A blob's bytes from `offset` on as a `ByteStream`, by ranges.
 
-    Each piece resumes after temporary failures by itself. If the registry answers a piece with anything else
-    than that piece, or keeps refusing it, the rest comes over one connection. Raises as `BlobDownload`. The
-    content is not checked.
+    It comes over one connection, a stretch after the other, as long as that one is fast: further connections
+    would only cost the registry and this machine work. As soon as a stretch is slow, the rest comes in pieces
+    over several connections. Each stretch and each piece resumes after temporary failures by itself. If the
+    registry answers with anything else than the requested range, or keeps refusing it, the rest comes over
+    one connection, without a range's end. Raises as `BlobDownload`. The content is not checked.
     """
 
     def __init__(
-        self, first: ByteStream, blob: RangedBlob, connections: PieceConnections, offset: int
+        self, first: ByteStream, blob: RangedBlob, connections: PieceConnections, offset: int, stop: int
     ) -> None:
-        """`first` is the open first piece; `connections` was joined."""
+        """`first` is the open first stretch, which ends before `stop`; `connections` was joined."""
         super().__init__()
-        self._first: ByteStream | None = first
         self._blob = blob
         self._connections = connections
         self._position = self._next = offset
+        self._stretch: _Stretch | None = self._make_stretch(first, stop)
+        self._slow = math.isinf(blob.options.fast_rate)
         self._pieces: deque[_Piece] = deque()
         self._rest: ByteStream | None = None
         self._dropped = False
@@ -102,31 +110,48 @@ class PieceDownload(Download):
         if self._position == self._blob.size or not view:
             return 0
         if self._rest is None:
-            self._begin_pieces()
             try:
-                return self._read_piece(view)
+                return self._read_range(view)
             except EndpointError as error:
                 self._rest = self._open_rest(error)
         return self._rest.readinto(view) or 0
 
+    def _read_range(self, view: memoryview) -> int:
+        if self._slow:
+            self._begin_pieces()
+        if self._stretch is None:
+            return self._read_piece(view)
+        count = self._stretch.readinto(view)
+        if self._stretch.is_slow and not self._slow:
+            log.info("%s: one connection is slow, so several are used", self._blob.subject)
+            self._slow = True
+        if not self._stretch.left:
+            self._stretch.close()
+            stop = min(self._next + _STRETCH_PIECES * self._blob.options.piece_size, self._blob.size)
+            self._stretch = None if self._slow else self._make_stretch(None, stop)
+        return count
+
+    def _make_stretch(self, first: ByteStream | None, stop: int) -> "_Stretch":
+        return _Stretch(self._make_range(first, stop), self._blob.options)
+
+    def _make_range(self, first: ByteStream | None, stop: int) -> "_Range":
+        """Return the bytes up to `stop` that follow what was requested before."""
+        start, self._next = self._next, stop
+        opener = partial(self._open_range, stop=stop)
+        budget = self._blob.retry_budget()
+        stream = BlobDownload(first, opener, offset=start, size=stop, budget=budget)
+        return _Range(stream, stop - start, self._blob.subject)
+
     def _begin_pieces(self) -> None:
         while self._next < self._blob.size:
-            buffer = self._connections.take(len(self._pieces))
+            buffer = self._connections.take(len(self._pieces) + (self._stretch is not None))
             if buffer is None:
                 return
-            stop = min(self._next + len(buffer), self._blob.size)
-            stream = BlobDownload(
-                self._first,
-                partial(self._open_piece, stop=stop),
-                offset=self._next,
-                size=stop,
-                budget=self._blob.retry_budget(),
-            )
+            size = min(len(buffer), self._blob.size - self._next)
             give_back = partial(self._connections.give_back, buffer)
-            self._pieces.append(_Piece(stream, buffer[: stop - self._next], self._blob.subject, give_back))
-            self._first, self._next = None, stop
+            self._pieces.append(_Piece(self._make_range(None, self._next + size), buffer[:size], give_back))
 
-    def _open_piece(self, position: int, stop: int) -> ByteStream:
+    def _open_range(self, position: int, stop: int) -> ByteStream:
         if self._dropped:  # while its thread waited before it tried again
             raise UnavailableError("the piece is not needed any more", subject=self._blob.subject)
         return self._blob.open(position, stop)
@@ -150,9 +175,8 @@ class PieceDownload(Download):
 
     def _drop(self) -> None:
         self._dropped = True
-        if self._first is not None:
-            self._first.close()
-        self._first = None
+        if self._stretch is not None:
+            self._stretch.close()
         while self._pieces:
             self._pieces.popleft().abandon()
 
@@ -166,15 +190,72 @@ class PieceDownload(Download):
         super().close()
 
 
+class _Range:
+    """A range of a blob as a `ByteStream`. Raises `EndpointError` if fewer or more bytes arrive."""
+
+    def __init__(self, stream: ByteStream, size: int, subject: str) -> None:
+        self._stream = stream
+        self._subject = subject
+        self.left = size
+        """The number of bytes that were not read yet."""
+
+    def readinto(self, view: memoryview, /) -> int:
+        count = self._stream.readinto(view[: self.left]) or 0
+        if not count:
+            raise self._wrong_size_error(f"{self.left:,} bytes missing")
+        self.left -= count
+        if not self.left and self._stream.readinto(memoryview(bytearray(1))):
+            raise self._wrong_size_error("more bytes than were requested")
+        return count
+
+    def _wrong_size_error(self, got: str) -> EndpointError:
+        return EndpointError("wrong range", subject=self._subject, got=got)
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _Stretch:
+    """A range that is read directly. The time that its reader waits for bytes is measured, once for as many
+    as a piece has: if the reader is busy with other work, further connections would not help it.
+    """
+
+    def __init__(self, bytes_of_range: _Range, options: RegistryOptions) -> None:
+        self._range = bytes_of_range
+        self._options = options
+        self._begun = False
+        self._waited = 0.0
+        self._measured = 0
+        self.is_slow = False
+
+    @property
+    def left(self) -> int:
+        """The number of bytes that were not read yet."""
+        return self._range.left
+
+    def readinto(self, view: memoryview) -> int:
+        """Read the next bytes."""
+        start = self._options.clock()
+        count = self._range.readinto(view)
+        if self._begun:  # the first bytes have to wait for the answer to the request
+            self._waited += self._options.clock() - start
+            self._measured += count
+            if self._measured >= self._options.piece_size or not self.left:
+                self.is_slow = self._waited >= self._measured / self._options.fast_rate
+        self._begun = True
+        return count
+
+    def close(self) -> None:
+        """Close it; idempotent."""
+        self._range.close()
+
+
 class _Piece:
     """A piece, which a thread of its own receives into `buffer`. The thread is a daemon, as in `workers`."""
 
-    def __init__(
-        self, stream: ByteStream, buffer: memoryview, subject: str, give_back: Callable[[], object]
-    ) -> None:
+    def __init__(self, stream: _Range, buffer: memoryview, give_back: Callable[[], object]) -> None:
         self._stream = stream
         self._left = buffer
-        self._subject = subject
         self._give_back = give_back
         self._error: BaseException | None = None
         self._lock = threading.Lock()
@@ -223,11 +304,4 @@ class _Piece:
             count = self._stream.readinto(left)
             if self._abandoned:
                 return
-            if not count:
-                raise self._wrong_size_error(f"{len(left):,} bytes missing")
             left = left[count:]
-        if self._stream.readinto(memoryview(bytearray(1))):
-            raise self._wrong_size_error("more bytes than were requested")
-
-    def _wrong_size_error(self, got: str) -> EndpointError:
-        return EndpointError("wrong range", subject=self._subject, got=got)

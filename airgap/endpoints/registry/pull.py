@@ -100,7 +100,7 @@ class Puller:
         )
         stop = min(offset + self.session.options.piece_size, size)
         first = self.session.call(*blob.ask(offset, stop))
-        return PieceDownload(first, blob, self._connections, offset)
+        return PieceDownload(first, blob, self._connections, offset, stop)
 
     def _open_alone(self, request: RegistryRequest, size: int, offset: int) -> ByteStream:
         """Open a blob over one connection at a time."""

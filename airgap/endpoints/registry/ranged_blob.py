@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from airgap.endpoints.registry.config import RegistryOptions
 from airgap.endpoints.registry.errors import LinkRefusedError, TemporaryError
 from airgap.endpoints.registry.request import RegistryRequest
 from airgap.endpoints.registry.response import RegistryResponse
@@ -45,6 +46,11 @@ class RangedBlob:
     def subject(self) -> str:
         """Its name in errors."""
         return self._request.subject
+
+    @property
+    def options(self) -> RegistryOptions:
+        """The options of the session."""
+        return self._session.options
 
     def retry_budget(self) -> RetryBudget:
         """Return the retries for a piece."""

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airgap.bundle.blob_files import Joined, Output, Segment, Sums, create, size_of, usable_bytes
+from airgap.bundle.write_turns import WriteTurns
 from airgap.errors import EndpointError, MediaError, NoSpaceError, SizeMismatchError, UnlistedContentError
 from airgap.oci.digest import Digest
 from tests.support.streams import BrokenStream, Bytes
@@ -109,7 +110,7 @@ class TestOutput:
     @pytest.mark.parametrize("step", [1, 3, 4, 5, 10])
     def test_fills_one_file_after_the_other(self, tmp_path, step):
         parts = segments(tmp_path, 4, 5, 1)
-        output = Output(parts, 0)
+        output = Output(parts, 0, WriteTurns())
         for at in range(0, 10, step):
             output.write(memoryview(RAW)[at : at + step])
         output.sync()
@@ -126,7 +127,7 @@ class TestOutput:
             if left:
                 put(part.part, raw[:left])
             left -= min(left, len(raw))
-        output = Output(parts, keep)
+        output = Output(parts, keep, WriteTurns())
         kept = bytearray()
         buffer = memoryview(bytearray(3))
         while len(kept) < keep:
@@ -141,7 +142,7 @@ class TestOutput:
         parts = segments(tmp_path, 4, 6)
         put(parts[0].path, b"0123")
         before = parts[0].path.stat()
-        output = Output(parts, 4)
+        output = Output(parts, 4, WriteTurns())
         buffer = memoryview(bytearray(9))
         assert output.read(buffer) == 4
         output.write(memoryview(RAW)[4:])
@@ -155,7 +156,7 @@ class TestOutput:
         parts = segments(tmp_path, 4, 6)
         for part in parts:
             put(part.part, b"left from before")
-        output = Output(parts, 0)
+        output = Output(parts, 0, WriteTurns())
         output.write(memoryview(RAW))
         output.close()
         assert [part.part.read_bytes() for part in parts] == [b"0123", b"456789"]
@@ -163,7 +164,7 @@ class TestOutput:
     def test_more_than_there_is_room_for_goes_to_the_last(self, tmp_path):
         """The reader before it has counted: too much is refused there, and not lost here."""
         parts = segments(tmp_path, 4, 6)
-        output = Output(parts, 0)
+        output = Output(parts, 0, WriteTurns())
         output.write(memoryview(RAW + b"more"))
         output.close()
         assert parts[1].part.read_bytes() == b"456789more"
@@ -171,7 +172,7 @@ class TestOutput:
     def test_a_file_that_shrank_meanwhile(self, tmp_path):
         parts = segments(tmp_path, 4, 6)
         put(parts[0].part, b"0123")
-        output = Output(parts, 4)
+        output = Output(parts, 4, WriteTurns())
         os.truncate(parts[0].part, 0)
         with pytest.raises(SizeMismatchError, match=r"the file shrank: .*blob\.000\.part"):
             output.read(memoryview(bytearray(4)))
@@ -190,12 +191,12 @@ class TestOutput:
         parts = segments(tmp_path, 4, 6)
         monkeypatch.setattr(os, call, failing(number))
         with pytest.raises(error, match=r"cannot write: .*blob\.000"):
-            Output(parts, 0).write(memoryview(RAW))
+            Output(parts, 0, WriteTurns()).write(memoryview(RAW))
 
     def test_a_medium_that_cannot_be_read(self, tmp_path, monkeypatch):
         parts = segments(tmp_path, 4)
         put(parts[0].part, b"0123")
-        output = Output(parts, 4)
+        output = Output(parts, 4, WriteTurns())
         monkeypatch.setattr(os, "readv", failing(errno.EIO))
         with pytest.raises(MediaError, match=r"cannot read: .*blob\.000\.part"):
             output.read(memoryview(bytearray(4)))
@@ -306,7 +307,7 @@ def test_sums_are_those_of_the_files(tmp_path_factory, sizes, steps):
     """What `Output` writes and what `Sums` says of it are the same, in whatever pieces it comes."""
     parts = segments(tmp_path_factory.mktemp("blob"), *sizes)
     raw = os.urandom(sum(sizes))
-    sums, output = Sums(Digest.of(raw), parts), Output(parts, 0)
+    sums, output = Sums(Digest.of(raw), parts), Output(parts, 0, WriteTurns())
     at = 0
     while at < len(raw):
         for step in steps:

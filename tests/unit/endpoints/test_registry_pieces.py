@@ -1,5 +1,6 @@
 """Large blobs over several connections: what is requested, and registries whose ranges lie or fail."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def spoil(fake: FakeRegistry, **rule: object) -> None:
 
 
 def in_pieces(fake: FakeRegistry, **options: object) -> Registry:
-    return client(fake, **{"piece_size": PIECE, **options})
+    return client(fake, **{"piece_size": PIECE, "fast_rate": math.inf, **options})
 
 
 def fetched(fake: FakeRegistry, offset: int = 0, **options: object) -> bytes:
