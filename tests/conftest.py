@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import gc
 import itertools
 import math
 import re
@@ -43,7 +44,7 @@ ENDING_SECONDS = 2400
 """For a test that could not be interrupted: its process ends, with all stacks."""
 MAX_ID = 200
 """Characters of a parameter that names its test."""
-CHEAP = {"loaded", "sid", "skopeo", "openssl", "sealed"}
+CHEAP = {"lean", "loaded", "sid", "skopeo", "openssl", "sealed"}
 """Fixtures of a module or a session that each process may as well make for itself."""
 FOREIGN = (
     "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
@@ -198,13 +199,23 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without garbage collection: each worker makes a million objects here, and all of them stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """As a wrapper, so that the groups are there before xdist reads them."""
     for item in items:
         if _is_below(item.path, E2E):
             item.add_marker("e2e")
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+            item.add_marker(_group(item))
     return (yield)
 
 
@@ -214,17 +225,25 @@ def _is_below(path: Path, folder: Path) -> bool:
     return path.is_relative_to(folder)
 
 
-def _group(item: pytest.Item) -> str:
+def _group(item: pytest.Item) -> pytest.MarkDecorator:
     """What runs in one process: the tests of a file; of the end-to-end tests those that share an engine or what
     their module makes, so that neither is made twice, and each of the others by itself.
     """
-    place = str(item.path.relative_to(HERE))
     if not _is_below(item.path, E2E):
-        return place
+        return _file_group(item.path)
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}
-    engine = next((engine for engine in ENGINES if engine in asked), None)
-    return engine or (place if _shares(item) else item.nodeid.replace("@", " "))
+    if (engine := next((engine for engine in ENGINES if engine in asked), None)) is not None:
+        return pytest.mark.xdist_group(engine)
+    if _shares(item):
+        return _file_group(item.path)
+    return pytest.mark.xdist_group(item.nodeid.replace("@", " "))
+
+
+@cache
+def _file_group(path: Path) -> pytest.MarkDecorator:
+    """One mark for all tests of a file."""
+    return pytest.mark.xdist_group(str(path.relative_to(HERE)))
 
 
 def _shares(item: pytest.Item) -> bool:
