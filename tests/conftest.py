@@ -71,8 +71,13 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home folder; airgap's state and Docker's settings lie below it."""
+def home(request: pytest.FixtureRequest, homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder; airgap's state and Docker's settings lie below it.
+
+    Where no program but ours connects, certificates are issued by the tests: those of the system, which every
+    client of a registry would read in 40 ms, are left out. Coverage follows into processes where tests start the
+    program as a user does, and nowhere else. One fixture for all of this: for each test, each fixture takes time.
+    """
     home = next(homes)
     home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
@@ -83,6 +88,10 @@ def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (*FOREIGN, *CLAIMS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("airgap.account.LOGIN_UID", home / "loginuid")
+    if not _is_below(request.path, E2E):
+        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    if not any(_is_below(request.path, folder) for folder in MEASURED):
+        monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
     return home
 
 
@@ -96,15 +105,6 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             (folder / f"{name}{number}").mkdir(mode=0o700)
             break
     return folder / f"{name}{number}"
-
-
-@pytest.fixture(autouse=True)
-def no_system_authorities(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no program but ours connects, certificates are issued by the tests: those of the system, which every
-    client of a registry would read in 40 ms, are left out.
-    """
-    if not request.path.is_relative_to(E2E):
-        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
 
 
 @pytest.fixture
@@ -125,13 +125,6 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> FetchedOnce:
 def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of kits that are not about pip: pip takes half a second each time."""
     monkeypatch.setattr("airgap.online.kit.fetch_wheels", fetched)
-
-
-@pytest.fixture(autouse=True)
-def measured(request: pytest.FixtureRequest) -> None:
-    """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
-    if not any(_is_below(request.path, folder) for folder in MEASURED):
-        request.getfixturevalue("unmeasured")
 
 
 def _end_hanging_test(*_: object) -> None:

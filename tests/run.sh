@@ -90,7 +90,13 @@ environment() {
         found=$(find_python) && "$found" -m venv --clear .venv || return
     fi
     cmp -s pyproject.toml .venv/pyproject.toml && return
-    "$python" -m pip install --quiet --editable '.[test,judges]' && cp pyproject.toml .venv/pyproject.toml
+    "$python" -m pip install --quiet --editable '.[test,judges]' && cp pyproject.toml .venv/pyproject.toml || return
+    fresh=yes
+}
+
+# compile_tests: pytest keeps the byte code of the tests; workers that begin together would each compile all of it.
+compile_tests() {
+    "$python" -m pytest --collect-only --quiet </dev/null >/dev/null 2>&1
 }
 
 # real_parts WHICH: 77 where not all could be installed; the tests see for themselves what is there.
@@ -136,11 +142,17 @@ trap 'rm -rf "$work"' EXIT
 trap 'stop $jobs; exit 130' INT TERM
 
 begin packages real_parts packages
+packages_job=$!
 find_python >"$work/python" 2>&1 || wait # one of the packages has venv
+fresh=no
 step 'environment' environment
-wait
+# What needs no packages fills the time until they are installed.
+[ $# != 0 ] || begin lint lint
+[ $# != 0 ] || [ $fresh = no ] || compile_tests
+wait $packages_job
 finish packages 'real parts: packages'
 if ! "$python" -c 'import pytest, xdist, coverage'; then
+    wait
     printf '\n== summary\n%s' "$summary"
     exit 1
 fi
@@ -155,7 +167,6 @@ else
     measuring=$python
     export COVERAGE_PROCESS_START="$PWD/pyproject.toml"
 fi
-[ $# != 0 ] || begin lint lint
 step "pytest on Python $("$python" -c 'import platform; print(platform.python_version())')" suite "$@"
 unset COVERAGE_PROCESS_START
 wait
