@@ -18,6 +18,8 @@ cd "$(dirname "$0")/.." || exit 1
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_VIRTUALENV PYTHONHOME PYTHONPATH VIRTUAL_ENV
 # Without byte code every worker, and every command that a test starts, would compile all modules again.
 unset PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX
+# Only what is imported is compiled: pip would compile all of what it installs, here and where a test runs it.
+export PIP_COMPILE=0
 
 python=.venv/bin/python
 processors=$(getconf _NPROCESSORS_ONLN)
