@@ -1,9 +1,9 @@
 #!/bin/sh
 # Everything that must hold, in one command: sh tests/run.sh [pytest arguments]
 #
-# Sets up a virtual environment (.venv) and, meanwhile, installs the real parts that the end-to-end tests use where
-# that is possible; then runs, side by side, pytest, ruff, mypy, and the unit, contract and cli tests on the newest
-# Python that can be had; then judges the coverage. The last line is the one that pytest closes with.
+# Sets up a virtual environment (.venv), starts ruff and mypy, and, meanwhile, installs the real parts that the
+# end-to-end tests use where that is possible; then runs, side by side, pytest, and the unit, contract and cli tests
+# on the newest Python that can be had; then judges the coverage. The last line is the one that pytest closes with.
 # Coverage is what the unit, contract and cli tests reach on the newest Python, which measures it at no cost; where
 # there is no other Python than ours, it is what all tests reach on that one, and takes twice as long.
 # A real part that is missing skips its tests; with CI=true it fails them. With pytest arguments only pytest runs,
