@@ -1,12 +1,12 @@
 """Runs another program: a list of arguments, no shell, and limits on its time and its output."""
 
 import os
-import select
+import selectors
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from typing import IO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import IO, cast
 
 from airgap.errors import EndpointError, UnavailableError, describe_cause
 from airgap.values import dataclass
@@ -79,7 +79,7 @@ class Program:
         opened = set(outputs)
         end = time.monotonic() + self.seconds
         while opened:
-            ready, _, _ = select.select(list(opened), [], [], max(end - time.monotonic(), 0))
+            ready = await_pipes(opened, selectors.EVENT_READ, end - time.monotonic())
             if not ready:
                 raise self._too_slow()
             for pipe in ready:
@@ -95,6 +95,17 @@ class Program:
     def _too_slow(self) -> UnavailableError:
         want = f"within {self.seconds:g} seconds"
         return UnavailableError(f"{self.title} does not end", subject=self.argv[0], want=want)
+
+
+def await_pipes(pipes: Iterable[IO[bytes]], events: int, seconds: float) -> list[IO[bytes]]:
+    """Return the pipes that can be read or written without blocking; none if all block for so many seconds.
+
+    By poll(2): select(2) refuses descriptors from 1024 on, which a process with many files open has.
+    """
+    with selectors.PollSelector() as selector:
+        for pipe in pipes:
+            selector.register(pipe, events)
+        return [cast("IO[bytes]", key.fileobj) for key, _ in selector.select(max(seconds, 0))]
 
 
 def last_line(text: bytes) -> str:

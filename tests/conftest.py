@@ -2,6 +2,7 @@
 
 import contextlib
 import faulthandler
+import gc
 import itertools
 import math
 import re
@@ -43,7 +44,7 @@ ENDING_SECONDS = 2400
 """For a test that could not be interrupted: its process ends, with all stacks."""
 MAX_ID = 200
 """Characters of a parameter that names its test."""
-CHEAP = {"loaded", "sid", "skopeo", "openssl", "sealed"}
+CHEAP = {"lean", "loaded", "sid", "skopeo", "openssl", "sealed"}
 """Fixtures of a module or a session that each process may as well make for itself."""
 FOREIGN = (
     "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_AUTH_CONFIG", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH",
@@ -70,8 +71,13 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home folder; airgap's state and Docker's settings lie below it."""
+def home(request: pytest.FixtureRequest, homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home folder; airgap's state and Docker's settings lie below it.
+
+    Where no program but ours connects, certificates are issued by the tests: those of the system, which every
+    client of a registry would read in 40 ms, are left out. Coverage follows into processes where tests start the
+    program as a user does, and nowhere else. One fixture for all of this: for each test, each fixture takes time.
+    """
     home = next(homes)
     home.mkdir(mode=0o700)
     monkeypatch.setenv("HOME", str(home))
@@ -82,6 +88,10 @@ def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (*FOREIGN, *CLAIMS):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("airgap.account.LOGIN_UID", home / "loginuid")
+    if not _is_below(request.path, E2E):
+        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
+    if not any(_is_below(request.path, folder) for folder in MEASURED):
+        monkeypatch.delenv("COVERAGE_PROCESS_START", raising=False)
     return home
 
 
@@ -95,15 +105,6 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
             (folder / f"{name}{number}").mkdir(mode=0o700)
             break
     return folder / f"{name}{number}"
-
-
-@pytest.fixture(autouse=True)
-def no_system_authorities(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no program but ours connects, certificates are issued by the tests: those of the system, which every
-    client of a registry would read in 40 ms, are left out.
-    """
-    if not request.path.is_relative_to(E2E):
-        monkeypatch.setenv("SSL_CERT_FILE", "/nonexistent")
 
 
 @pytest.fixture
@@ -124,13 +125,6 @@ def fetched(tmp_path_factory: pytest.TempPathFactory) -> FetchedOnce:
 def pip_once(fetched: FetchedOnce, monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of kits that are not about pip: pip takes half a second each time."""
     monkeypatch.setattr("airgap.online.kit.fetch_wheels", fetched)
-
-
-@pytest.fixture(autouse=True)
-def measured(request: pytest.FixtureRequest) -> None:
-    """Coverage follows into processes where tests start the program as a user does, and nowhere else."""
-    if not any(_is_below(request.path, folder) for folder in MEASURED):
-        request.getfixturevalue("unmeasured")
 
 
 def _end_hanging_test(*_: object) -> None:
@@ -198,13 +192,23 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without garbage collection: each worker makes a million objects here, and all of them stay."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """As a wrapper, so that the groups are there before xdist reads them."""
     for item in items:
         if _is_below(item.path, E2E):
             item.add_marker("e2e")
         if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+            item.add_marker(_group(item))
     return (yield)
 
 
@@ -214,17 +218,25 @@ def _is_below(path: Path, folder: Path) -> bool:
     return path.is_relative_to(folder)
 
 
-def _group(item: pytest.Item) -> str:
+def _group(item: pytest.Item) -> pytest.MarkDecorator:
     """What runs in one process: the tests of a file; of the end-to-end tests those that share an engine or what
     their module makes, so that neither is made twice, and each of the others by itself.
     """
-    place = str(item.path.relative_to(HERE))
     if not _is_below(item.path, E2E):
-        return place
+        return _file_group(item.path)
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     asked = {*getattr(item, "fixturenames", ()), *map(str, parameters.values())}
-    engine = next((engine for engine in ENGINES if engine in asked), None)
-    return engine or (place if _shares(item) else item.nodeid.replace("@", " "))
+    if (engine := next((engine for engine in ENGINES if engine in asked), None)) is not None:
+        return pytest.mark.xdist_group(engine)
+    if _shares(item):
+        return _file_group(item.path)
+    return pytest.mark.xdist_group(item.nodeid.replace("@", " "))
+
+
+@cache
+def _file_group(path: Path) -> pytest.MarkDecorator:
+    """One mark for all tests of a file."""
+    return pytest.mark.xdist_group(str(path.relative_to(HERE)))
 
 
 def _shares(item: pytest.Item) -> bool:

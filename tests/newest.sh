@@ -36,7 +36,7 @@ if [ "${1:-}" = inside ]; then
         shift
         if ! cmp -s pyproject.toml "$environment/pyproject.toml"; then
             python3 -m venv --clear "$environment"
-            pip="$environment/bin/python -m pip --isolated install --quiet --no-index --find-links $wheels"
+            pip="$environment/bin/python -m pip --isolated install --quiet --no-compile --no-index --find-links $wheels"
             $pip hatchling editables
             $pip --no-build-isolation --editable ".[test]"
             cp pyproject.toml "$environment/pyproject.toml"

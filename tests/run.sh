@@ -1,9 +1,9 @@
 #!/bin/sh
 # Everything that must hold, in one command: sh tests/run.sh [pytest arguments]
 #
-# Sets up a virtual environment (.venv) and, meanwhile, installs the real parts that the end-to-end tests use where
-# that is possible; then runs, side by side, pytest, ruff, mypy, and the unit, contract and cli tests on the newest
-# Python that can be had; then judges the coverage. The last line is the one that pytest closes with.
+# Sets up a virtual environment (.venv), starts ruff and mypy, and, meanwhile, installs the real parts that the
+# end-to-end tests use where that is possible; then runs, side by side, pytest, and the unit, contract and cli tests
+# on the newest Python that can be had; then judges the coverage. The last line is the one that pytest closes with.
 # Coverage is what the unit, contract and cli tests reach on the newest Python, which measures it at no cost; where
 # there is no other Python than ours, it is what all tests reach on that one, and takes twice as long.
 # A real part that is missing skips its tests; with CI=true it fails them. With pytest arguments only pytest runs,
@@ -18,6 +18,8 @@ cd "$(dirname "$0")/.." || exit 1
 unset PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_REQUIRE_VIRTUALENV PYTHONHOME PYTHONPATH VIRTUAL_ENV
 # Without byte code every worker, and every command that a test starts, would compile all modules again.
 unset PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX
+# Only what is imported is compiled: pip would compile all of what it installs, here and where a test runs it.
+export PIP_COMPILE=0
 
 python=.venv/bin/python
 processors=$(getconf _NPROCESSORS_ONLN)
@@ -90,7 +92,13 @@ environment() {
         found=$(find_python) && "$found" -m venv --clear .venv || return
     fi
     cmp -s pyproject.toml .venv/pyproject.toml && return
-    "$python" -m pip install --quiet --editable '.[test,judges]' && cp pyproject.toml .venv/pyproject.toml
+    "$python" -m pip install --quiet --editable '.[test,judges]' && cp pyproject.toml .venv/pyproject.toml || return
+    fresh=yes
+}
+
+# compile_tests: pytest keeps the byte code of the tests; workers that begin together would each compile all of it.
+compile_tests() {
+    "$python" -m pytest --collect-only --quiet </dev/null >/dev/null 2>&1
 }
 
 # real_parts WHICH: 77 where not all could be installed; the tests see for themselves what is there.
@@ -136,11 +144,17 @@ trap 'rm -rf "$work"' EXIT
 trap 'stop $jobs; exit 130' INT TERM
 
 begin packages real_parts packages
+packages_job=$!
 find_python >"$work/python" 2>&1 || wait # one of the packages has venv
+fresh=no
 step 'environment' environment
-wait
+# What needs no packages fills the time until they are installed.
+[ $# != 0 ] || begin lint lint
+[ $# != 0 ] || [ $fresh = no ] || compile_tests
+wait $packages_job
 finish packages 'real parts: packages'
 if ! "$python" -c 'import pytest, xdist, coverage'; then
+    wait
     printf '\n== summary\n%s' "$summary"
     exit 1
 fi
@@ -155,7 +169,6 @@ else
     measuring=$python
     export COVERAGE_PROCESS_START="$PWD/pyproject.toml"
 fi
-[ $# != 0 ] || begin lint lint
 step "pytest on Python $("$python" -c 'import platform; print(platform.python_version())')" suite "$@"
 unset COVERAGE_PROCESS_START
 wait

@@ -3,15 +3,18 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 
 from airgap.durable import sync_folder
 from tests.faults import ptrace
-from tests.faults.campaign import MUTATING, WRITING, Campaign, Figures, readable
-from tests.faults.power import CUTS, cut_at, init_cuts, power_cuts, record
+from tests.faults.campaign import MUTATING, Campaign, Figures, readable
+from tests.faults.power import CUTS, cut_at, init_cuts, record
 from tests.faults.ptrace import Fault
+from tests.faults.slice import ERRORS, KILLS, some_faults, some_power_cuts
 from tests.faults.sticks import WRITERS, Sticks
 from tests.faults.stories import STORIES
 from tests.faults.world import World, fast_folder, seeded, warm_up
@@ -21,13 +24,6 @@ from tests.support.power import State, Survives
 from tests.support.recorder import Recorder
 
 pytestmark = pytest.mark.e2e
-
-FAULTS = 1
-"""Of each story in each class of calls that writes."""
-KILLS = 3
-MOMENTS = 90
-"""The power is cut after one call of so many, and after the last."""
-ERRORS = ("ENOSPC", "EIO", "EROFS", "short")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,23 +46,22 @@ def sticks() -> Iterator[Sticks]:
         yield Sticks(WRITERS[0], Path(folder))
 
 
+@pytest.fixture(scope="session")
+def lean() -> Iterator[ProcessPoolExecutor]:
+    """A process that has not collected all tests: each run is a fork, and copies the memory that it touches."""
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=warm_up) as pool:
+        yield pool
+
+
 @pytest.mark.parametrize("name", STORIES)
-def test_no_fault_leaves_what_looks_complete_and_is_not(name: str, work: Path) -> None:
-    world = World(work)
+def test_no_fault_leaves_what_looks_complete_and_is_not(
+    name: str, work: Path, lean: ProcessPoolExecutor
+) -> None:
     if STORIES[name].far:
         require_root()
-    campaign = Campaign(STORIES[name], world)
-    random = seeded("slice", name)
-    calls = campaign.counts(*WRITING, *MUTATING)
-    for kind in WRITING:
-        for nth in sorted(random.sample(range(1, calls[kind] + 1), min(FAULTS, calls[kind]))):
-            what = random.choice(ERRORS if kind == "write" else ERRORS[:3])
-            campaign.one(Fault((kind,), what, nth))
-    for nth in sorted(random.sample(range(1, sum(calls[kind] for kind in MUTATING) + 1), KILLS)):
-        campaign.one(Fault(MUTATING, random.choice(("kill", "kill after")), nth))
-    world.close()
-    assert campaign.figures.escapes == []
-    assert sum(campaign.figures.runs.values()) >= KILLS + 4
+    figures = lean.submit(some_faults, name, work).result()
+    assert figures.escapes == []
+    assert sum(figures.runs.values()) >= KILLS + 4
 
 
 def change(path: Path, old: bytes, new: bytes) -> None:
@@ -263,12 +258,11 @@ def test_what_outlives_a_cut_of_power(what: str, want: dict[str, bytes | None], 
 
 
 @pytest.mark.parametrize("name", ["pack", "tar", "volumes", "receive-half", "repair", "load-layout"])
-def test_a_cut_of_power(name: str, work: Path) -> None:
+def test_a_cut_of_power(name: str, work: Path, lean: ProcessPoolExecutor) -> None:
     require_fuse()
-    campaign = Campaign(STORIES[name], World(work))
-    power_cuts(campaign, MOMENTS)
-    assert campaign.figures.escapes == []
-    assert len(campaign.figures.runs) == len(CUTS)
+    figures = lean.submit(some_power_cuts, name, work).result()
+    assert figures.escapes == []
+    assert len(figures.runs) == len(CUTS)
 
 
 def test_a_cut_of_power_while_a_site_is_made(work: Path) -> None:

@@ -8,7 +8,7 @@ its path with a list of words, never by a shell, and its output is read up to a 
 import contextlib
 import logging
 import os
-import select
+import selectors
 import shlex
 import shutil
 import subprocess
@@ -25,6 +25,7 @@ from airgap.limits import (
     MAX_CTR_ERROR_BYTES,
     MAX_CTR_OUTPUT_BYTES,
 )
+from airgap.programs import await_pipes
 from airgap.values import dataclass
 
 log = logging.getLogger(__name__)
@@ -83,18 +84,18 @@ class CtrProgram:
             with contextlib.suppress(BrokenPipeError):  # it ended early; its error output has the reason
                 os.set_blocking(stdin.fileno(), False)
                 for chunk in chunks:
-                    self._write(stdin.fileno(), chunk, words)
+                    self._write(stdin, chunk, words)
             with contextlib.suppress(BrokenPipeError):
                 stdin.close()
             self._finish(process, answers, words)
 
-    def _write(self, pipe: int, chunk: bytes, words: Sequence[str]) -> None:
+    def _write(self, pipe: IO[bytes], chunk: bytes, words: Sequence[str]) -> None:
         """Write all of it, as long as the program takes something within `timeout`."""
         left = memoryview(chunk)
         while left:
-            if not select.select([], [pipe], [], self.timeout)[1]:
+            if not await_pipes([pipe], selectors.EVENT_WRITE, self.timeout):
                 raise self._no_answer(words)
-            left = left[os.write(pipe, left) :]
+            left = left[os.write(pipe.fileno(), left) :]
 
     def _no_answer(self, words: Sequence[str]) -> UnavailableError:
         return UnavailableError(

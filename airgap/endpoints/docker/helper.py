@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import re
-import select
+import selectors
 import shutil
 import subprocess
 import time
@@ -19,6 +19,7 @@ from airgap.endpoints.docker.config import field
 from airgap.endpoints.logins import Credentials, HelperError
 from airgap.errors import describe_cause
 from airgap.limits import CREDENTIAL_HELPER_SECONDS, MAX_HELPER_ANSWER_BYTES
+from airgap.programs import await_pipes
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +85,7 @@ def _exchange(process: "subprocess.Popen[bytes]", address: bytes, deadline: floa
         process.stdin.close()
     raw = bytearray()
     while len(raw) < MAX_HELPER_ANSWER_BYTES:
-        ready, _, _ = select.select([process.stdout], [], [], max(deadline - time.monotonic(), 0))
-        if not ready:
+        if not await_pipes([process.stdout], selectors.EVENT_READ, deadline - time.monotonic()):
             raise TimeoutError
         if not (piece := os.read(process.stdout.fileno(), 1 << 16)):
             break

@@ -264,10 +264,9 @@ NOT_ONE = {
 
 
 @pytest.mark.parametrize(("act", "error", "words"), NOT_ONE.values(), ids=NOT_ONE)
-def test_folders_that_are_no_set(volumes, act, error, words):
-    before = open_files()
+def test_folders_that_are_no_set(volumes, tmp_path, act, error, words):
     paths = act(volumes)
     with pytest.raises(error) as caught:
         VolumeSet(paths)
     assert words.format(None, *volumes.folders) in str(caught.value)
-    assert open_files() == before
+    assert open_files(tmp_path) == []

@@ -2,13 +2,7 @@
 
 import paramiko
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from airgap.endpoints.ssh.config import Hop
 
@@ -21,7 +15,9 @@ KINDS = {
 
 def write(path, kind: str = "ssh-ed25519", passphrase: bytes = b"", mode: int = 0o600):
     key = KINDS[kind]()
-    seal = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    seal = NoEncryption()
+    if passphrase:  # one round of bcrypt, where ssh-keygen takes 16 or 24: the time of a guess
+        seal = PrivateFormat.OpenSSH.encryption_builder().kdf_rounds(1).build(passphrase)
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, seal))
     path.chmod(mode)
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
