@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +69,12 @@ class Holdings:
         """Return the images that have a blob, newest first."""
         images = list(self.images.values())  # a copy, as other threads add images
         return [image for image in reversed(images) if digest in image.blobs]
+
+    def with_any(self, digests: AbstractSet[Digest]) -> list[HeldImage]:
+        """Return the images that have any of the blobs: those with most of them first, and newest first."""
+        images = [(len(image.blobs & digests), image) for image in reversed(list(self.images.values()))]
+        found = sorted(((count, image) for count, image in images if count), key=lambda item: -item[0])
+        return [image for _, image in found]
 
     def save(self) -> None:
         """Write the file, with only the newest images if not all fit. Raises `MediaError`, including when the

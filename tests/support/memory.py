@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,7 +126,7 @@ class MemoryEngine(EngineTarget):
     def find(self, reference: ImageReference) -> Digest | None:
         return self.names.get(str(reference))
 
-    def find_id(self, image_id: Digest) -> bool:
+    def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
         return image_id in self.images
 
     def layer_chains(self) -> frozenset[Digest]:

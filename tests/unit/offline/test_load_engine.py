@@ -1,6 +1,6 @@
 """Engines that are not Docker's: containerd, with passing names, and podman, with its own IDs."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pytest
 
@@ -60,9 +60,9 @@ class TestPassingNames:
 
     def test_the_name_moves_after_the_image_was_looked_at(self, bundle):
         class Blind(MemoryStaging):
-            def find_id(self, image_id: Digest) -> bool:
+            def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
                 self.log.append("look")
-                return super().find_id(image_id)
+                return super().find_id(image_id, manifests)
 
         target = Blind(names={ONE: OLD})
         assert verdicts(go(bundle, target, jobs=1)) == [LOADED] * 3
@@ -140,7 +140,7 @@ class TestPodman:
 
     def test_a_load_that_loses_the_digest_has_failed(self, bundle, podman):
         class Forgetful(MemoryEngine):
-            def find_id(self, image_id: Digest) -> bool:
+            def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
                 return image_id != IMAGES[ONE].descriptor.digest and super().find_id(image_id)
 
         target = Forgetful(keeps_index=True, config_ids=True, one_platform=True, names={ONE: OLD})
