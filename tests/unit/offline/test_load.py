@@ -12,10 +12,12 @@ from airgap.errors import (
     DigestMismatchError,
     EndpointError,
     PolicyError,
+    UnavailableError,
 )
 from airgap.oci.digest import Digest
 from airgap.oci.documents import OCI_INDEX
 from airgap.oci.platform import Platform
+from airgap.oci.reference import ImageReference
 from airgap.offline.loader import FAILED, LOADED, SKIPPED, THERE, ConflictRule
 from tests.support.bundles import MULTI, ONE, TWO, make_gap
 from tests.support.images import Layer, make_image, make_index, simple_image
@@ -69,6 +71,19 @@ class TestAll:
         assert verdicts(results) == [THERE] * 3
         assert [result.after for result in results] == [wanted(target, name) for name in NAMES]
         assert target.log == before
+
+    @ALL
+    def test_after_an_error_no_other_name_is_looked_up(self, bundle, make):
+        target, asked = make(), []
+
+        def find(reference: ImageReference) -> None:
+            asked.append(str(reference))
+            raise UnavailableError("no answer")
+
+        target.find = find
+        with pytest.raises(UnavailableError, match="no answer"):
+            go(bundle, target)
+        assert asked == [NAMES[0]]
 
     @ALL
     def test_old_names_are_replaced_and_told(self, bundle, make):
