@@ -10,7 +10,7 @@ that are not abstract are abilities that most endpoints of a kind lack.
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -267,14 +267,10 @@ class EngineTarget(_Target):
         """Return the chain IDs of all layers of all images at the target (graph driver only)."""
 
     @abstractmethod
-    def find_id(self, image_id: Digest) -> bool:
-        """Return whether the target has a complete image of that ID, under any name."""
-
-    def available(self, image_id: Digest) -> frozenset[Digest] | None:  # noqa: ARG002
-        """Return the image manifests in the index `image_id` whose content is complete; None if the target
-        does not report that or the image is not an index.
+    def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
+        """Return whether the target has a complete image of that ID, under any name. If the target lists the
+        image manifests of an index, those in `manifests` must be complete too.
         """
-        return None
 
     def is_named(self, image_id: Digest, reference: ImageReference) -> bool:  # noqa: ARG002
         """Return whether all names that the target keeps besides the tag point to that image."""

@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import field
 from pathlib import Path
 
@@ -82,6 +83,12 @@ class Holdings:
                     _enter(self._by_blob, image)
             images = self._by_blob.get(digest, [])[::-1]
         return (image for image in images if self.images.get((image.name, image.root)) is image)
+
+    def with_any(self, digests: AbstractSet[Digest]) -> list[HeldImage]:
+        """Return the images that have any of the blobs: those with most of them first, and newest first."""
+        images = [(len(image.blobs & digests), image) for image in reversed(list(self.images.values()))]
+        found = sorted(((count, image) for count, image in images if count), key=lambda item: -item[0])
+        return [image for _, image in found]
 
     def save(self) -> None:
         """Write the file, with only the newest images if not all fit. Raises `MediaError`, including when the

@@ -1,6 +1,7 @@
 """Load a verified bundle's images into a target. No existing name changes before its content is proved."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -146,10 +147,7 @@ def _refuse_unneeded(target: Target, asking: Loading, images: Sequence[VerifiedI
 def _load_with(
     loader: Loader, target: Target, loading: Loading, images: Sequence[VerifiedImage]
 ) -> list[LoadedImage]:
-    results = []
-    for image in images:
-        refusal = _refusal(image, target, loading)
-        results.append(loader.look(image) if refusal is None else LoadedImage(image, FAILED, error=refusal))
+    results = _look(loader, target, loading, images)
     todo = [result for result in results if result.verdict == LOADED]
     if loading.all_or_nothing and any(result.verdict == FAILED for result in results):
         withhold(results)
@@ -172,6 +170,32 @@ def _load_with(
         with contextlib.suppress(EndpointError, MediaError):
             target.sweep()
     _confirm_all(loader.now, results, loading.jobs)
+    return results
+
+
+def _look(
+    loader: Loader, target: Target, loading: Loading, images: Sequence[VerifiedImage]
+) -> list[LoadedImage]:
+    """Return what the target has of each image. The first is looked up alone, so that a wrong login is tried
+    once. After an error, no other image is looked up: a target that does not answer is tried for a while.
+    """
+    results = [LoadedImage(image, FAILED) for image in images]
+    ended = threading.Event()
+
+    def look(number: int) -> None:
+        if ended.is_set():
+            return
+        image = images[number]
+        try:
+            results[number].error = _refusal(image, target, loading)
+            if results[number].error is None:
+                results[number] = loader.look(image)
+        except BaseException:
+            ended.set()
+            raise
+
+    for numbers in (range(len(images))[:1], range(len(images))[1:]):
+        run_each(look, numbers, loading.jobs)
     return results
 
 

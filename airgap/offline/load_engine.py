@@ -3,10 +3,8 @@ back to the image that had it before.
 """
 
 import contextlib
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.naming import temporary_name
@@ -18,54 +16,16 @@ from airgap.oci.reference import ImageReference
 from airgap.offline.decompress import SizeClaimError
 from airgap.offline.engine_image import EngineImage
 from airgap.offline.image_tar import ImageTar
+from airgap.offline.load_queue import MAX_STREAMS, LoadQueue
 from airgap.offline.loader import FAILED, LOADED, THERE, LoadedImage, Loading, confirm_digest, not_for_engines
 from airgap.progress import Wait
 from airgap.workers import run_all
-
-MAX_STREAMS = 2
-"""How many images are sent at the same time: an engine unpacks each on one core, and all share its disk."""
 
 NAMELESS = (
     "it has no name in the engine, because engines do not name an image by its digest alone, so pruning "
     "images deletes it; give it a name with `as:` in the manifest"
 )
 """The reason in the result of an image whose name has a digest and no tag."""
-
-
-class LoadQueue:
-    """Hands out images so that two images in progress never have a blob in common, and are together no larger
-    than the largest image. `images` gives the digests and sizes of the blobs to send.
-    """
-
-    def __init__(self, images: Sequence[tuple[LoadedImage, dict[Digest, int]]]) -> None:
-        self._waiting = list(images)
-        self._under_way: dict[int, dict[Digest, int]] = {}
-        self._limit = max((sum(blobs.values()) for _, blobs in images), default=0)
-        self._changed = threading.Condition()
-
-    def take(self) -> LoadedImage | None:
-        """Wait for the next image that may be sent, and return it; None once no image is left."""
-        with self._changed:
-            while self._waiting:
-                for index, (result, blobs) in enumerate(self._waiting):
-                    if self._fits(blobs):
-                        del self._waiting[index]
-                        self._under_way[id(result)] = blobs
-                        return result
-                self._changed.wait()
-            return None
-
-    def _fits(self, blobs: dict[Digest, int]) -> bool:
-        used = sum(sum(others.values()) for others in self._under_way.values())
-        if self._under_way and used + sum(blobs.values()) > self._limit:
-            return False
-        return not any(blobs.keys() & others.keys() for others in self._under_way.values())
-
-    def done(self, result: LoadedImage) -> None:
-        """Report that an image from `take` was loaded or failed."""
-        with self._changed:
-            del self._under_way[id(result)]
-            self._changed.notify_all()
 
 
 @dataclass(slots=True)
@@ -82,6 +42,8 @@ class EngineLoader:
     """
     keep_packed: set[Digest] = field(default_factory=set)
     """Layers whose gzip trailer claims a wrong size."""
+    planned: dict[ImageReference, dict[Digest, int]] = field(default_factory=dict)
+    """The blobs that each image lacks at the engine before the first one is sent, by the image's name."""
 
     def look(self, image: VerifiedImage) -> LoadedImage:
         if (other := not_for_engines(image)) is not None:
@@ -138,13 +100,11 @@ class EngineLoader:
 
     def _is_there(self, ours: EngineImage) -> bool:
         """Return whether the engine has the whole image and, if it keeps digests, with the signed digest."""
-        if not self.target.find_id(ours.image_id):
+        manifests = ours.image.graph.manifests if not ours.info.one_platform else ()
+        carried = {item.descriptor.digest for item in manifests if item.config}
+        if not self.target.find_id(ours.image_id, carried):
             return False
-        if ours.info.config_ids:
-            return self.target.find_id(ours.root)
-        available = self.target.available(ours.image_id)
-        carried = {item.descriptor.digest for item in ours.image.graph.manifests if item.config}
-        return available is None or ours.info.one_platform or carried <= available
+        return not ours.info.config_ids or self.target.find_id(ours.root)
 
     def _present(self, ours: EngineImage) -> set[Digest]:
         """Return the layers of the image that the engine is proved to have.
@@ -179,19 +139,20 @@ class EngineLoader:
             return frozenset()
 
     def _present_content(self, ours: EngineImage) -> set[Digest]:
-        """Return the blobs of those images in the holdings that the engine still has completely."""
-        is_whole = cache(self.target.find_id)
-        with_blob = self.loading.holdings.with_blob
-        return {
-            digest
-            for digest in ours.image.graph.blobs
-            if any(is_whole(held.root) for held in with_blob(digest))
-        }
+        """Return the blobs of those images in the holdings that the engine still has completely. Those that
+        have most of the blobs are looked up first, and only as many as are needed.
+        """
+        found: set[Digest] = set()
+        wanted = ours.image.graph.blobs.keys()
+        for held in self.loading.holdings.with_any(wanted):
+            if (more := (held.blobs & wanted) - found) and self.target.find_id(held.root):
+                found |= more
+        return found
 
-    def _tar(self, ours: EngineImage) -> ImageTar:
+    def _tar(self, ours: EngineImage, present: set[Digest]) -> ImageTar:
         sent, info = ours.sent, ours.info
         layers = {layer.digest for item in sent.graph.manifests for layer in item.manifest.layers}
-        leave_out = frozenset(self._present(ours) & layers)
+        leave_out = frozenset(present & layers)
         if info.keeps_index:
             others = sent.graph.blobs.keys() - ours.kept.keys()
             tar = ImageTar(self.loading.bundle, leave_out=leave_out | others)
@@ -210,17 +171,22 @@ class EngineLoader:
         return sum(seen.values())
 
     def _to_send(self, ours: EngineImage) -> dict[Digest, int]:
-        """Return digests and sizes of the blobs that the engine is not proved to have."""
+        """Return digests and sizes of the blobs that the engine is not proved to have before the first image
+        is sent.
+        """
+        if ours.image.name not in self.planned:
+            self.planned[ours.image.name] = self._plan(ours)
+        return self.planned[ours.image.name]
+
+    def _plan(self, ours: EngineImage) -> dict[Digest, int]:
         documents = ours.image.graph.documents if ours.info.keeps_index else {}
         blobs = ours.kept | {digest: blob for digest, (blob, _) in documents.items()}
         present = self._present(ours)
         return {digest: blob.size for digest, blob in blobs.items() if digest not in present}
 
     def load_all(self, todo: Sequence[LoadedImage], advance: Advance) -> None:
-        """Load several images at the same time, largest first; a layer that two of them need is sent once.
-
-        Together, the images in progress are never larger than the largest image, because engines copy streams
-        to disk first.
+        """Load several images at the same time, in the order of `LoadQueue`; a layer that two of them need is
+        sent once.
         """
         try:
             self._run(todo, self._load, advance)
@@ -244,7 +210,7 @@ class EngineLoader:
             if (note := ours.foreign_note) is not None:
                 self.loading.progress.note(note)
             work.append((result, self._to_send(ours)))
-        queue = LoadQueue(sorted(work, key=lambda item: -sum(item[1].values())))
+        queue = LoadQueue(work)
         streams = min(self.loading.jobs, MAX_STREAMS)
         run_all(lambda _: self._work(queue, load, advance), range(streams), streams)
 
@@ -256,14 +222,16 @@ class EngineLoader:
         self, queue: LoadQueue, load: Callable[[LoadedImage, Advance], Digest], advance: Advance
     ) -> None:
         while (result := queue.take()) is not None:
+            loaded = False
             try:
                 result.after = load(result, advance)
+                loaded = True
             except AirgapError as error:
                 result.verdict, result.error = FAILED, error
                 with contextlib.suppress(EndpointError):
                     result.after = self.target.find(result.image.name)
             finally:
-                queue.done(result)
+                queue.done(result, loaded=loaded)
 
     def _load(self, result: LoadedImage, advance: Advance) -> Digest:
         try:
@@ -359,7 +327,7 @@ class EngineLoader:
         try:
             text = f"{self.target.name} has received {ours.image.record.name} and is unpacking it"
             with Wait(self.loading.progress, text) as wait:
-                self.target.load(wait.then_wait(self._tar(ours).chunks(advance)))
+                self.target.load(wait.then_wait(self._tar(ours, present).chunks(advance)))
         except SizeClaimError as error:
             self.keep_packed.add(error.layer)
             self._send(ours, advance)

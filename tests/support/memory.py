@@ -2,7 +2,8 @@
 
 import io
 import json
-from collections.abc import Iterable
+import threading
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,6 +113,8 @@ class MemoryEngine(EngineTarget):
     faults: list[str] = field(default_factory=list)
     """How the next loads go wrong: `cut` in the middle, `complain` at the end, `lie` (done nothing,
     says nothing), `broken` (moves the name and complains), `hollow` (moves the name, says nothing)."""
+    one_load: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    """Held during each load: what it changes is not made for several at a time."""
 
     def _read_info(self) -> EngineInfo:
         return EngineInfo(
@@ -126,22 +129,23 @@ class MemoryEngine(EngineTarget):
     def find(self, reference: ImageReference) -> Digest | None:
         return self.names.get(str(reference))
 
-    def find_id(self, image_id: Digest) -> bool:
+    def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
         return image_id in self.images
 
     def layer_chains(self) -> frozenset[Digest]:
         return frozenset(self.chains)
 
     def load(self, tar: Iterable[bytes]) -> None:
-        fault = self.faults.pop(0) if self.faults else ""
-        raw = self._receive(tar, cut=fault == "cut")
-        if fault == "lie":
-            return
-        self._register(raw, whole=not fault)
-        if fault in ("broken", "complain"):
-            if fault == "complain":
-                self.names = dict(self._before)
-            raise EndpointError("Error unpacking", subject=self.name)
+        with self.one_load:
+            fault = self.faults.pop(0) if self.faults else ""
+            raw = self._receive(tar, cut=fault == "cut")
+            if fault == "lie":
+                return
+            self._register(raw, whole=not fault)
+            if fault in ("broken", "complain"):
+                if fault == "complain":
+                    self.names = dict(self._before)
+                raise EndpointError("Error unpacking", subject=self.name)
 
     def _receive(self, tar: Iterable[bytes], *, cut: bool) -> bytes:
         self._before = dict(self.names)

@@ -9,7 +9,7 @@ without a name, which no version of `ctr images tag` does.
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 
 from airgap.bundle.contents import INDEX_FILE, OCI_LAYOUT, OCI_LAYOUT_FILE, index_json
@@ -107,7 +107,7 @@ class Containerd(StagingTarget):
     def layer_chains(self) -> frozenset[Digest]:
         return frozenset()
 
-    def find_id(self, image_id: Digest) -> bool:
+    def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:  # noqa: ARG002
         """Return whether the image has all content of this machine's platform."""
         rows = self._rows("check", f"target.digest=={image_id}")
         return any(digest == image_id and state.startswith("complete ") for _, digest, state in rows)

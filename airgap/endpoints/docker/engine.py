@@ -1,12 +1,12 @@
 """Docker engines and podman, as a source and as a target (Docker Engine API 1.41 and later).
 
-The SDK makes the connection; `client` sends requests over it, and `answers` reads the answers.
+`dial` makes the connection, `client` sends requests over it, and `answers` reads the answers.
 """
 
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -171,14 +171,7 @@ class DockerEngine(ExportSource, EngineTarget):
         run_each(look, sorted({id_of(image) for image in self._list()}), _INSPECT_JOBS)
         return frozenset(chains)
 
-    def available(self, image_id: Digest) -> frozenset[Digest] | None:
-        if not self._lists_manifests:
-            return None
-        image = self._inspect(str(image_id), {"manifests": "1"})
-        held = None if image is None or id_of(image) != image_id else held_manifests(image)
-        return None if held is None else frozenset(entry.digest for entry, is_complete in held if is_complete)
-
-    def find_id(self, image_id: Digest) -> bool:
+    def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
         """Return whether the engine has the whole image. In the containerd store, each platform with any
         content must have all of it; whether it unpacks is not checked. podman has only complete images.
         """
@@ -187,7 +180,11 @@ class DockerEngine(ExportSource, EngineTarget):
         inspected = self._inspect(str(image_id), {"manifests": "1"} if self._lists_manifests else None)
         if inspected is None or id_of(inspected) != image_id:
             return False
-        return not self.info().keeps_index or is_complete(inspected)
+        if not self.info().keeps_index:
+            return True
+        held = held_manifests(inspected) if self._lists_manifests else None
+        available = {entry.digest for entry, is_available in held or () if is_available}
+        return is_complete(inspected) and (held is None or available.issuperset(manifests))
 
     def present(self) -> Iterator[PresentImage]:
         for image in self._list(intermediate=False):
@@ -324,6 +321,6 @@ def _requests(
 
 
 def _check_socket_is_listening(path: str) -> None:
-    """Raise `OSError` if no process listens on a unix socket: the SDK would leave its own socket open."""
+    """Raise `OSError` if no process listens on a unix socket: its cause decides the hint."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(path)

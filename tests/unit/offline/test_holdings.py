@@ -52,6 +52,14 @@ def test_each_target_has_its_own(held, tmp_path):
     assert Holdings.of(tmp_path, "oci:other").images == {}
 
 
+def test_those_with_most_of_the_blobs_first(held):
+    held.add(ONE, A, [A])
+    held.add(TWO, B, [A, B, C])
+    held.add(THREE, C, [B])
+    assert [image.name for image in held.with_any({A, B})] == [TWO, THREE, ONE]
+    assert held.with_any({Digest.of(b"another")}) == []
+
+
 def test_newest_first(held):
     held.add(ONE, A, [C])
     held.add(TWO, B, [C])

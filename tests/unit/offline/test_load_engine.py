@@ -1,6 +1,7 @@
 """Engines that are not Docker's: containerd, with passing names, and podman, with its own IDs."""
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Collection, Iterable
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.support.bundles import MULTI, ONE, TWO, make_gap, small_images
 from tests.support.images import Layer, make_image, make_index, simple_image
 from tests.support.memory import MemoryEngine, MemoryStaging
 from tests.support.odd import EMPTY
+from tests.support.waits import GENEROUS
 
 IMAGES = small_images()
 OLD = Digest.of(b"an older image")
@@ -60,9 +62,9 @@ class TestPassingNames:
 
     def test_the_name_moves_after_the_image_was_looked_at(self, bundle):
         class Blind(MemoryStaging):
-            def find_id(self, image_id: Digest) -> bool:
+            def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
                 self.log.append("look")
-                return super().find_id(image_id)
+                return super().find_id(image_id, manifests)
 
         target = Blind(names={ONE: OLD})
         assert verdicts(go(bundle, target, jobs=1)) == [LOADED] * 3
@@ -140,7 +142,7 @@ class TestPodman:
 
     def test_a_load_that_loses_the_digest_has_failed(self, bundle, podman):
         class Forgetful(MemoryEngine):
-            def find_id(self, image_id: Digest) -> bool:
+            def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
                 return image_id != IMAGES[ONE].descriptor.digest and super().find_id(image_id)
 
         target = Forgetful(keeps_index=True, config_ids=True, one_platform=True, names={ONE: OLD})
@@ -308,3 +310,45 @@ def test_what_is_there_at_all_its_places_is_left_out(tmp_path):
         not {path for layer in (BASE, EMPTY) for path in (Digest.of(layer.blob).path, layer.diff_id.path)}
         & sent
     )
+
+
+@pytest.mark.parametrize("keeps_index", [False, True])
+def test_images_on_one_base_are_sent_at_the_same_time_after_the_base(tmp_path, keeps_index):
+    class Meeting(MemoryEngine):
+        together = threading.Barrier(2)
+
+        def load(self, tar: Iterable[bytes]) -> None:
+            raw = list(tar)
+            if self.members:
+                self.together.wait(GENEROUS)
+            super().load(raw)
+
+    images = {ONE: make_image([BASE]), TWO: make_image([BASE, A]), MULTI: make_image([BASE, B])}
+    gap, target = make_gap(tmp_path, images=images), Meeting(keeps_index=keeps_index)
+    with Folder(gap.bundle) as bundle:
+        assert verdicts(go(verify(bundle, gap.receiver()), target)) == [LOADED] * 3
+    base = {Digest.of(BASE.blob).path, BASE.diff_id.path}
+    assert [bool(base & set(members)) for members in target.members] == [True, False, False]
+
+
+def test_a_base_is_proved_by_the_image_that_has_most_of_it(tmp_path):
+    """Each answer of Docker's containerd store takes some milliseconds."""
+
+    class Asked(MemoryEngine):
+        def find_id(self, image_id: Digest, manifests: Collection[Digest] = ()) -> bool:
+            asked.append(image_id)
+            return super().find_id(image_id, manifests)
+
+    asked: list[Digest] = []
+    target, holdings = Asked(keeps_index=True), Holdings(tmp_path / "holdings.json")
+    older = {ONE: make_image([BASE]), TWO: make_image([BASE, A])}
+    image = make_image([BASE, A, B])
+    for number, images in enumerate((older, {MULTI: image})):
+        gap = make_gap(tmp_path / str(number), images=images)
+        asked.clear()
+        with Folder(gap.bundle) as bundle:
+            go(verify(bundle, gap.receiver()), target, holdings=holdings, jobs=1)
+    planned, sent, confirmed = asked
+    assert planned == sent == older[TWO].descriptor.digest
+    assert confirmed == image.descriptor.digest
+    assert not {Digest.of(layer.blob).path for layer in (BASE, A)} & set(target.members[-1])

@@ -198,13 +198,14 @@ class TestFindId:
             for d, there in ((Digest.of(b"here"), True), (Digest.of(b"absent"), False))
         )
         containerd.images[str(ID)] = {"Id": str(ID), "Descriptor": index, "Manifests": [here, absent]}
-        assert engine(containerd).available(ID) == {Digest.of(b"here")}
+        assert engine(containerd).find_id(ID, [Digest.of(b"here")])
+        assert not engine(containerd).find_id(ID, [Digest.of(b"here"), Digest.of(b"absent")])
         containerd.images[str(ID)]["Descriptor"]["mediaType"] = OCI_MANIFEST
-        assert engine(containerd).available(ID) is None
+        assert engine(containerd).find_id(ID, [Digest.of(b"absent")]), "not an index"
 
     def test_a_graph_driver_has_no_index(self, daemon):
-        assert engine(daemon).available(ID) is None
-        assert daemon.calls[-1].endswith("/info"), "it is not asked"
+        daemon.images[str(ID)] = {"Id": str(ID)}
+        assert engine(daemon).find_id(ID, [Digest.of(b"absent")])
 
     @pytest.mark.parametrize(("architecture", "whole"), [("amd64", True), ("", False)])
     def test_containerd_store_before_it_listed_manifests(self, tmp_path, architecture, whole):
