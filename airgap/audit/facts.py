@@ -13,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from airgap.audit.chain import Line, read_ledger
 from airgap.audit.files import open_snapshot
+from airgap.audit.forms import KnownForms, RecordHead
+from airgap.audit.lines import Line, parse_line, read_ledger, read_lines
 from airgap.audit.merkle import MerkleTree
 from airgap.audit.record import BEGIN, NO_PREVIOUS, NOTE, Outcome, check_sha256, parse_instant
 from airgap.durable import exists
@@ -26,6 +27,9 @@ OVERRIDE = "override"
 """The event of a note that a person settled a difference between the ledger and the files."""
 
 _CHANGING = ("load", "serve", "pack", "trust-change")
+_DECIDING = ("trust-change", OVERRIDE)
+_TOLD = frozenset({"accepted", "sealed"})
+"""The details of other events that are facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,26 @@ class LedgerFacts(SenderFacts):
         """`latest` in whole seconds."""
         return parse_instant(self.latest, "latest").replace(microsecond=0) if self.latest else None
 
+    def take_known(self, head: RecordHead, raw: bytes, offset: int) -> bool:
+        """Take the next line, by what is known of it without parsing it. Return False if that is not enough,
+        and for a record that does not continue the chain.
+        """
+        changing = head.phase == BEGIN and head.event in _CHANGING
+        if changing or head.event in _DECIDING or not _TOLD.isdisjoint(head.keys):
+            return False
+        if (head.seq, head.prev) != (self.number + 1, self.head):
+            return False
+        self.site, self.latest = head.site, max(self.latest, head.time)
+        self.begun.pop(head.begin or 0, "")
+        self._end_line(head.seq, raw, offset)
+        return True
+
+    def _end_line(self, number: int, raw: bytes, offset: int) -> None:
+        if self.tree is not None:
+            self.tree.add(raw)
+        self.number, self.head = number, hashlib.sha256(raw).hexdigest()
+        self.last, self.offset = offset, offset + len(raw) + 1
+
     def take(self, line: Line, path: Path) -> None:
         """Take the next line. Raises `LedgerError` for a record that does not continue the chain; torn lines
         are not checked here, but by `check_ledger`.
@@ -120,10 +144,7 @@ class LedgerFacts(SenderFacts):
                     got=fields["prev"], hint="run `airgap audit verify`; leave the file unchanged",
                 )  # fmt: skip
             self._follow(fields, line.number)
-        if self.tree is not None:
-            self.tree.add(line.raw)
-        self.number, self.head = line.number, line.sha256
-        self.last, self.offset = line.offset, line.offset + len(line.raw) + 1
+        self._end_line(line.number, line.raw, line.offset)
 
     def _follow(self, fields: Mapping[str, Any], number: int) -> None:
         self.site = str(fields["site"])
@@ -135,7 +156,8 @@ class LedgerFacts(SenderFacts):
             self.begun[number] = str(fields.get("expects") or fields.get("change") or event)
             self.begun = dict(list(self.begun.items())[-MAX_OPEN_ATTEMPTS:])
             return
-        self.begun.pop(fields.get("begin", 0), "")
+        if type(begin := fields.get("begin")) is int:
+            self.begun.pop(begin, "")
         if event == "trust-change":
             self._follow_change(fields)
         for name, known in (("accepted", self.of(sender_in(fields)).received), ("sealed", self.sent)):
@@ -209,9 +231,14 @@ def read_facts(path: Path, summary: LedgerFacts | None = None) -> LedgerFacts:
     if summary is not None:
         _check_prefix(path, summary)
         facts = summary
-    for line in read_ledger(path, facts.number, facts.offset):
-        if line.ended:
+    forms = KnownForms()
+    for number, offset, raw, ended in read_lines(path, facts.number, facts.offset):
+        head = forms.recognise(raw)
+        if ended and not (head is not None and facts.take_known(head, raw, offset)):
+            line = parse_line(str(path), number, offset, raw, ended)
             facts.take(line, path)
+            if head is None and line.fields is not None:
+                forms.learn(raw, line.fields)
     return facts
 
 

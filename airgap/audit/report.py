@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airgap.audit.chain import Line, read_ledger
 from airgap.audit.facts import sender_in
+from airgap.audit.lines import Line, read_ledger
 from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant
 
 OPEN = "open"

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
-from airgap.audit.chain import Line, parse_line, read_blocks, read_line
+from airgap.audit.lines import Line, parse_line, read_blocks, read_line
 from airgap.audit.record import BEGIN, END
 from airgap.audit.report import LedgerEntry, entries, join_lines
 
@@ -88,7 +88,9 @@ def _matching_lines(path: Path, may_match: _MayMatch) -> Iterator[Line]:
         for number in range(known, len(offsets)):
             data = block[offsets[number - 1] - offsets[known - 1] : offsets[number] - offsets[known - 1]]
             if may_match(data) or _has_end(data, begun):
-                line = parse_line(str(path), number, offsets[number - 1], data)
+                line = parse_line(
+                    str(path), number, offsets[number - 1], data.removesuffix(b"\n"), data.endswith(b"\n")
+                )
                 yield from _with_begin(path, line, offsets, begun)
 
 

@@ -5,7 +5,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from airgap.audit.chain import read_ledger
+from airgap.audit.lines import read_ledger
 from airgap.audit.receipt import Receipt
 from airgap.audit.record import BEGIN, END
 from airgap.bundle.delta_bases import BaseReceipt, DeltaBase

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airgap.audit import chain, search
+from airgap.audit import lines, search
 from airgap.audit.report import LedgerEntry, entries
 from airgap.audit.search import entries_with, words_of
 from airgap.errors import LedgerError
@@ -61,8 +61,8 @@ def test_few_lines_are_parsed(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_blocks_of_any_size_have_the_same_lines(
     ledger: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(chain, "_BLOCK_BYTES", size)
-    assert b"".join(chain.read_blocks(ledger)) == ledger.read_bytes()
+    monkeypatch.setattr(lines, "_BLOCK_BYTES", size)
+    assert b"".join(lines.read_blocks(ledger)) == ledger.read_bytes()
     assert seqs(entries_with(ledger, "depot-x")) == [2, 5]
     assert seqs(entries_with(ledger, "registry.test")) == [1, 2]
 
