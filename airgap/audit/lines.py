@@ -61,13 +61,20 @@ def read_lines(path: Path, number: int = 0, offset: int = 0) -> Iterator[tuple[i
     long line.
     """
     for block in read_blocks(path, offset):
-        *lines, rest = block.split(b"\n")
-        for raw in lines:
-            number += 1
-            yield number, offset, raw, True
-            offset += len(raw) + 1
-        if rest:
-            yield number + 1, offset, rest, False
+        yield from split_lines(block, number + 1, offset)
+        number += block.count(b"\n")
+        offset += len(block)
+
+
+def split_lines(block: bytes, number: int, offset: int) -> Iterator[tuple[int, int, bytes, bool]]:
+    """Yield the same of the lines in a block, whose first line has this number and begins at this offset."""
+    *lines, rest = block.split(b"\n")
+    for raw in lines:
+        yield number, offset, raw, True
+        number += 1
+        offset += len(raw) + 1
+    if rest:
+        yield number, offset, rest, False
 
 
 def read_blocks(path: Path, offset: int = 0) -> Iterator[bytes]:
@@ -89,18 +96,10 @@ def read_blocks(path: Path, offset: int = 0) -> Iterator[bytes]:
             left -= len(block)
 
 
-def read_line(path: Path, number: int, offset: int, end: int) -> Line:
-    """Return one line. Raises as `read_ledger` does.
-
-    Args:
-        path: The ledger.
-        number: The number of the line, from 1.
-        offset: The byte at which it begins.
-        end: The byte after its newline.
-    """
+def read_span(path: Path, start: int, end: int) -> bytes:
+    """Return the bytes of a ledger from `start` up to `end`. Raises as `read_ledger` does."""
     with _reading(path), open_snapshot(path) as (descriptor, _):
-        data = os.pread(descriptor, end - offset, offset)
-        return parse_line(str(path), number, offset, data.removesuffix(b"\n"), data.endswith(b"\n"))
+        return os.pread(descriptor, end - start, start)
 
 
 @contextmanager

@@ -141,14 +141,14 @@ def find_transfers(
 
     from airgap.errors import NoMatchError, UsageError
     from airgap.review.find import find
-    from airgap.review.records import Kept
+    from airgap.review.kept_search import kept_about
     from airgap.site import Site, default_home
 
     if len(what) < _MIN_SEARCH_CHARACTERS:
         want = f"{_MIN_SEARCH_CHARACTERS} characters or more"
         raise UsageError("search text is too short", want=want, got=repr(what))
     site = Site(default_home())
-    matches = find(site.ledger_path, site.name, Kept.of(site), what)
+    matches = find(site.ledger_path, site.name, kept_about(site, what), what)
     header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
     rows = [_found_row(match) for match in matches]
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in matches]}

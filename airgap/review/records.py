@@ -90,10 +90,12 @@ class Kept:
     """The same of the senders after the first one, by name."""
 
     @classmethod
-    def of(cls, site: Site) -> Self:
-        """Read the folders of `site`."""
+    def of(
+        cls, site: Site, *, envelopes: Iterable[Path] | None = None, receipts: Iterable[Path] | None = None
+    ) -> Self:
+        """Read the folders of `site`; if `envelopes` or `receipts` are given, only these of their files."""
         unreadable: dict[Path, AirgapError] = {}
-        sealed, receipts = [], []
+        sealed, answers = [], []
         roots: Roots = {}
         own: tuple[str, PublicKey] | None = None
         try:
@@ -101,21 +103,21 @@ class Kept:
             own = (site.name, site.key.public_key)
         except AirgapError as error:
             unreadable[site.home / "trust"] = error
-        for path in site.kept_envelopes():
+        for path in site.kept_envelopes() if envelopes is None else envelopes:
             try:
                 sealed.append(Sealed.read(path, roots))
             except AirgapError as error:
                 unreadable[path] = error
         senders = _loaded_senders(site)
-        for path in site.kept_receipts():
+        for path in site.kept_receipts() if receipts is None else receipts:
             try:
                 read = KeptReceipt.read(path, roots, own)
-                receipts.append(replace(read, sender=senders.get(read.sha256, "")))
+                answers.append(replace(read, sender=senders.get(read.sha256, "")))
             except AirgapError as error:
                 unreadable[path] = error
         sealed.sort(key=lambda bundle: (bundle.statement.created, bundle.statement.title))
-        receipts.sort(key=lambda answer: (answer.receipt.time, str(answer.path)))
-        return cls(tuple(sealed), tuple(receipts), unreadable, roots, _sender_roots(site))
+        answers.sort(key=lambda answer: (answer.receipt.time, str(answer.path)))
+        return cls(tuple(sealed), tuple(answers), unreadable, roots, _sender_roots(site))
 
     def find(self, stream: str, serial: int, statement_sha256: str) -> Sealed | None:
         """Return the bundle of a receipt, if it was sealed here with the same statement; else None."""

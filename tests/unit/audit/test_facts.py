@@ -231,5 +231,5 @@ def test_facts_of_a_ledger_of_known_forms_need_an_intact_chain(
         ledger.append("verify", "note", path=f"/media/{number}")
     changed = ledger.path.read_bytes().replace(b"/media/4", b"/media/9")
     ledger.path.write_bytes(changed)
-    with pytest.raises(LedgerError, match="broken chain: .* line 6"):
+    with pytest.raises(LedgerError, match=r"broken chain: .* line 6"):
         read_facts(ledger.path)

@@ -73,6 +73,26 @@ def test_entries_of_a_statement_are_found_by_its_digest(ledger: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "apart", "matches"),
+    [
+        ("edge-0077", False, True), ("edge-007", False, True), ("edge-00", False, True), ("edge-", False, True),
+        ("dge-0771", False, False), ("edge-0078", False, False), ("other-0077", False, False),
+        ("77", False, True), ("app:1.5", False, True), ("APP:1.5", False, True), ("app:1.77", False, False),
+        ("sha256:1cc8", False, False), ("sha256:1cc8", True, True), ("sha256:1cc9", True, False),
+        ("vendor/edge-0077", False, True), ("ops-0012", False, True), ("ops-0013", False, False),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_title_must_be_there_as_one_text(text: str, apart: bool, matches: bool) -> None:
+    record = (
+        b'"stream":"edge","serial":77,"ref":"app:1.5","name":"blobs/sha256/1cc8","sender":"vendor",'
+        b'"ticket":"OPS-0012"'
+    )
+    may_match = search.matcher(text, apart=apart)
+    assert may_match is not None
+    assert may_match(record) is matches
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("sha256:ABC1", (b"sha256", b"abc1")), ("edge-0007", (b"edge", b"7")), ("-0070", (b"70",)),
@@ -113,5 +133,7 @@ def test_there_is_no_ledger(tmp_path: Path) -> None:
 def test_a_title_that_has_the_text_has_the_word(text: str, serial: int) -> None:
     title = f"vendor/edge.g-{serial:04d}"
     record = f'"stream":"edge.g","serial":{serial},"sender":"vendor"'.encode()
-    if text.casefold() in title.casefold() and (words := words_of(text)):
-        assert search._matcher(words, ())(record)
+    may_match = search.matcher(text)
+    if text.casefold() in title.casefold() and may_match is not None:
+        assert may_match(record)
+        assert search.matcher(text, apart=True)(record)
