@@ -66,6 +66,21 @@ def read_lines(path: Path, number: int = 0, offset: int = 0) -> Iterator[tuple[i
         offset += len(block)
 
 
+def read_backwards(path: Path) -> Iterator[bytes]:
+    """Yield the lines from the last one to the first, without newlines. Raises as `read_ledger` does."""
+    with _reading(path), open_snapshot(path) as (descriptor, size):
+        end, rest = size, b""
+        while end:
+            start = max(0, end - _BLOCK_BYTES)
+            rest, *lines = (os.pread(descriptor, end - start, start) + rest).split(b"\n")
+            if len(rest) > MAX_LEDGER_LINE_BYTES:
+                want = f"at most {MAX_LEDGER_LINE_BYTES:,} bytes"
+                raise LedgerError("line too long", subject=path, want=want, got="more")
+            yield from reversed(lines)
+            end = start
+        yield rest
+
+
 def split_lines(block: bytes, number: int, offset: int) -> Iterator[tuple[int, int, bytes, bool]]:
     """Yield the same of the lines in a block, whose first line has this number and begins at this offset."""
     *lines, rest = block.split(b"\n")

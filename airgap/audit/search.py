@@ -7,10 +7,10 @@ date, and cannot hide anything. It finds too much rather than too little: the ca
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from airgap.audit.lines import Line, parse_line, read_blocks, read_span, split_lines
+from airgap.audit.lines import Line, parse_line, read_blocks, read_lines, read_span, split_lines
 from airgap.audit.record import BEGIN, END
 from airgap.audit.report import LedgerEntry, entries, join_lines
 
@@ -41,6 +41,48 @@ def entries_with(path: Path, text: str, statements: Collection[str] = ()) -> lis
         return entries(path)
     lines = _matching_lines(path, may_match)
     return sorted(join_lines(lines), key=lambda entry: entry.seq)
+
+
+def entries_of(path: Path, *events: str) -> list[LedgerEntry]:
+    """Return all entries of some events, in the order of the file; unreadable lines are not among them. The
+    chain is not checked. Raises `LedgerError` if the ledger cannot be read.
+    """
+    names = [f'"{event}"'.encode() for event in events]
+
+    def may_match(data: bytes) -> bool:
+        return any(name in data for name in names) or b"\\" in data
+
+    found = (entry for entry in join_lines(_matching_lines(path, may_match)) if entry.event in events)
+    return sorted(found, key=lambda entry: entry.seq)
+
+
+def entries_on(path: Path, lines: Mapping[int, int]) -> list[LedgerEntry]:
+    """Return the entries of some lines, given as their numbers and offsets. Raises as `entries_of` does."""
+    first = (next(read_lines(path, number - 1, offset)) for number, offset in sorted(lines.items()))
+    return list(join_lines(parse_line(str(path), *line) for line in first))
+
+
+def entry_at(path: Path, seq: int) -> LedgerEntry | None:
+    """Return the entry of this number, as `entries` does; None if there is none.
+
+    Raises as `entries_of` does.
+    """
+    wanted = {seq, _begin_at(path, seq)}
+
+    def lines() -> Iterator[Line]:
+        for number, offset, raw, ended in read_lines(path):
+            if number in wanted or _has_end(raw, wanted) or b"\\" in raw:
+                yield parse_line(str(path), number, offset, raw, ended)
+
+    return next((entry for entry in join_lines(lines()) if entry.seq == seq), None)
+
+
+def _begin_at(path: Path, seq: int) -> int:
+    """Return the number of the begin record that the record of this number ends; 0 if there is none."""
+    for number, offset, raw, ended in read_lines(path):
+        if number == seq:
+            return _begin_of(parse_line(str(path), number, offset, raw, ended))
+    return 0
 
 
 def words_of(text: str) -> tuple[bytes, ...]:

@@ -66,7 +66,7 @@ def _payload_of(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            raw = os.read(descriptor, MAX_ENVELOPE_BYTES)
+            raw = os.read(descriptor, min(os.fstat(descriptor).st_size, MAX_ENVELOPE_BYTES))
         finally:
             os.close(descriptor)
         end = raw.find(b'"', len(_START))

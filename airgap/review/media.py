@@ -11,19 +11,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from airgap.audit.facts import MEDIUM
 from airgap.audit.record import NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
-from airgap.bundle.files import media_errors
+from airgap.audit.search import entries_of, entries_on
 from airgap.bundle.medium import Medium
 from airgap.durable import exists
 from airgap.errors import MediaError, UsageError
+from airgap.ledger_summary import current_facts
 from airgap.review.export import medium_name, statement_of
 from airgap.review.records import Kept, KeptReceipt
 from airgap.site import Site
 from airgap.times import format_time
 
-EVENT = "medium"
-"""The event of the notes that a medium is lost, or was found."""
+EVENT = MEDIUM
 LOST, FOUND = "lost", "found"
 """The changes in these notes."""
 
@@ -136,10 +137,12 @@ def mark_lost(site: Site, text: str, reason: str) -> LostMedium:
     Raises:
         UsageError: As `find_medium` does.
     """
-    medium = find_medium(entries(site.ledger_path), text)
-    if medium_id(medium) not in _marks(entries(site.ledger_path, event=EVENT)):
+    ledger = _entries_with_media(site)
+    medium = find_medium(ledger, text)
+    if medium_id(medium) not in _marks(ledger):
         _append(site, LOST, medium, reason=reason)
-    lost = lost_media(entries(site.ledger_path), Kept.of(site).receipts)
+        ledger = _entries_with_media(site)
+    lost = lost_media(ledger, Kept.of(site).receipts)
     return next(found for found in lost if medium_id(found.medium) == medium_id(medium))
 
 
@@ -149,12 +152,16 @@ def mark_found(site: Site, text: str) -> str:
     Raises:
         UsageError: It is not marked as lost, or as `find_medium` does.
     """
-    ledger = entries(site.ledger_path)
+    ledger = _entries_with_media(site)
     medium = find_medium(ledger, text)
     if medium_id(medium) not in _marks(ledger):
         raise UsageError("the medium is not marked as lost", subject=medium_name(medium))
     _append(site, FOUND, medium)
     return medium_name(medium)
+
+
+def _entries_with_media(site: Site) -> list[LedgerEntry]:
+    return entries(site.ledger_path, where=lambda entry: entry.event == EVENT or bool(media_of(entry)))
 
 
 def _append(site: Site, change: str, medium: MediumRecord, **details: object) -> None:
@@ -220,9 +227,11 @@ def lost_warnings(site: Site, paths: Iterable[Path]) -> list[str]:
     """Return a warning for each medium of these paths that is marked as lost; none for one that cannot be
     read.
     """
-    if not _has_marks(site.ledger_path):
+    if not exists(site.ledger_path):
         return []
-    marks = _marks(entries(site.ledger_path, event=EVENT))
+    notes = current_facts(site.home, site.ledger_path).media
+    path = site.ledger_path
+    marks = _marks(entries_of(path, EVENT) if notes is None else entries_on(path, notes))
     warnings = {}
     for path in paths:
         with contextlib.suppress(MediaError):
@@ -234,11 +243,3 @@ def lost_warnings(site: Site, paths: Iterable[Path]) -> list[str]:
                     "had it; if it is back, run `airgap audit medium found`"
                 )
     return list(warnings.values())
-
-
-def _has_marks(ledger: Path) -> bool:
-    """Return whether a ledger can have marks, without parsing it."""
-    if not exists(ledger):
-        return False
-    with media_errors("cannot read the ledger", ledger), ledger.open("rb") as lines:
-        return any(b'"event":"medium"' in line for line in lines)

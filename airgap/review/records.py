@@ -14,7 +14,8 @@ from typing import Self
 
 from airgap.agreement import Evidence
 from airgap.audit.receipt import Receipt
-from airgap.audit.report import LedgerEntry, entries
+from airgap.audit.report import LedgerEntry
+from airgap.audit.search import entries_of
 from airgap.bundle.files import Folder, is_absent
 from airgap.bundle.statement import Statement
 from airgap.durable import exists
@@ -28,6 +29,8 @@ from airgap.trust.keys import PublicKey
 from airgap.trust.root import TrustRoot
 
 Roots = Mapping[int, TrustRoot]
+RECEIPT_EVENTS = ("load", "receipt")
+"""The events whose records name a receipt."""
 _NO_ROOTS: Roots = MappingProxyType({})
 
 
@@ -134,7 +137,8 @@ class Kept:
                 raise error
 
     def missing_receipts(self, entries: Iterable[LedgerEntry]) -> dict[Path, str]:
-        """Return the receipts that the ledger lists but that no longer exist, with a line about each.
+        """Return the receipts that the ledger lists but that no longer exist, with a line about each. Of the
+        entries, only those of `RECEIPT_EVENTS` count.
 
         Ledger lines of older versions have only the file name. Files that exist but do not count are in
         `unreadable`.
@@ -145,7 +149,7 @@ class Kept:
         unreadable = {path.name for path in self.unreadable}
         for entry in entries:
             path, sha256 = entry.details.get("receipt"), entry.details.get("receipt_sha256")
-            if entry.event not in ("load", "receipt") or not isinstance(path, str):
+            if entry.event not in RECEIPT_EVENTS or not isinstance(path, str):
                 continue
             name = Path(path).name
             if name not in unreadable and (sha256 not in sums if sha256 else name not in names):
@@ -161,7 +165,7 @@ def _loaded_senders(site: Site) -> dict[str, str]:
     if not exists(site.home / SENDERS):
         return {}
     with contextlib.suppress(AirgapError):  # a ledger that cannot be read is reported elsewhere
-        loads = entries(site.ledger_path, event="load")
+        loads = entries_of(site.ledger_path, "load")
         return {str(load.details.get("receipt_sha256")): load.sender for load in loads}
     return {}
 

@@ -10,6 +10,7 @@ from airgap.audit import forms
 from airgap.audit.facts import LedgerFacts, Mark, read_facts
 from airgap.audit.forms import KnownForms
 from airgap.audit.ledger import Ledger
+from airgap.audit.search import entries_of, entries_on
 from airgap.errors import AirgapError, LedgerError
 from tests.unit.audit.ledgers import new_ledger
 
@@ -233,3 +234,32 @@ def test_facts_of_a_ledger_of_known_forms_need_an_intact_chain(
     ledger.path.write_bytes(changed)
     with pytest.raises(LedgerError, match=r"broken chain: .* line 6"):
         read_facts(ledger.path)
+
+
+def test_the_lines_about_lost_media_are_in_the_summary(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path)
+    for number in range(3):
+        ledger.append("verify", "note")
+        ledger.append("medium", "note", change="lost", medium={"serial": f"{number}"})
+    facts = LedgerFacts.parse(read_facts(ledger.path).to_bytes())
+    assert facts.media
+    assert entries_on(ledger.path, facts.media) == entries_of(ledger.path, "medium")
+    assert [entry.seq for entry in entries_on(ledger.path, facts.media)] == [2, 4, 6]
+
+
+def test_too_many_lines_about_lost_media_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airgap.audit.facts.MAX_MEDIA_NOTES", 2)
+    ledger = new_ledger(tmp_path)
+    for _ in range(4):
+        ledger.append("medium", "note", change="lost")
+    facts = read_facts(ledger.path)
+    assert facts.media is None
+    assert LedgerFacts.parse(facts.to_bytes()) == facts
+
+
+def test_a_summary_without_the_lines_about_lost_media_is_made_again(tmp_path: Path) -> None:
+    fields = json.loads(read_facts(new_ledger(tmp_path).path).to_bytes())
+    del fields["media"]
+    assert LedgerFacts.parse(json.dumps(fields).encode()).tree is None

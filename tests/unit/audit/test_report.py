@@ -70,11 +70,11 @@ def test_conditions(path, conditions, seqs):
 def test_unreadable_lines_are_never_left_out(path, tmp_path):
     with path.open("ab") as stream:
         stream.write(b'{"seq":9,')
-    (last,) = entries(path, event="load", digest=IMAGE, limit=1)
+    *_, last = entries(path, event="load", digest=IMAGE)
     assert (last.seq, last.event, last.result, last.time) == (9, "torn", UNREADABLE, None)
     assert "not JSON" in last.details["problem"]
     new_ledger(tmp_path).append("pack", "note")
-    assert [(e.seq, e.event, e.result) for e in entries(path, limit=3)] == [
+    assert [(e.seq, e.event, e.result) for e in entries(path)[-3:]] == [
         (9, "torn", UNREADABLE), (10, "torn", "note"), (11, "pack", "note"),
     ]  # fmt: skip
 

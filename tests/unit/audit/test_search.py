@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from airgap.audit import lines, search
 from airgap.audit.report import LedgerEntry, entries
-from airgap.audit.search import entries_with, words_of
+from airgap.audit.search import entries_of, entries_with, entry_at, words_of
 from airgap.errors import LedgerError
 from tests.unit.audit.ledgers import new_ledger
 
@@ -50,6 +50,22 @@ def test_the_entry_is_found_by_what_its_begin_or_its_end_has(
     whole = {entry.seq: entry for entry in entries(ledger)}
     assert set(found) <= set(seqs(candidates))
     assert all(candidate == whole[candidate.seq] for candidate in candidates)
+
+
+def test_entries_of_events_are_those_of_all_entries(ledger: Path) -> None:
+    for events in (("load",), ("verify", "send"), ("pack",)):
+        assert entries_of(ledger, *events) == [e for e in entries(ledger) if e.event in events]
+
+
+def test_each_entry_is_found_by_its_number(ledger: Path) -> None:
+    made = new_ledger(ledger.parent)
+    made.append("load", "end", begin=1, result="late")  # the begin record has an end already
+    made.append("send", "end", begin=4, result="ok")
+    with ledger.open("ab") as stream:
+        stream.write(b"torn\n")
+    whole = {entry.seq: entry for entry in entries(ledger)}
+    assert {seq: entry_at(ledger, seq) for seq in range(12)} == {seq: whole.get(seq) for seq in range(12)}
+    assert set(whole) == {1, 2, 4, 5, 7, 8, 10}
 
 
 def test_few_lines_are_parsed(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:

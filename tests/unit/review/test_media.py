@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.audit.report import LedgerEntry
-from airgap.errors import MediaError, UsageError
+from airgap.errors import LedgerError, UsageError
 from airgap.review.media import find_medium, known_media, lost_media, lost_warnings, medium_id
 from airgap.site import Site
 
@@ -124,5 +124,5 @@ def test_a_ledger_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     site = Site.create(tmp_path / "home", "hq")
     site.ledger_path.unlink(missing_ok=True)
     site.ledger_path.mkdir()
-    with pytest.raises(MediaError, match=r"^cannot read the ledger: .+/ledger\.jsonl, got Is a directory"):
+    with pytest.raises(LedgerError, match=r"^the ledger is not a regular file: .+/ledger\.jsonl"):
         lost_warnings(site, [tmp_path])
