@@ -57,10 +57,7 @@ def test_begin_and_end_are_one_entry(path):
         ({"digest": "a" * 12}, [3]),
         ({"digest": STATEMENT}, [3, 4, 6]),
         ({"digest": "0" * 64}, []),
-        ({"limit": 2}, [6, 8]),
-        ({"limit": 0}, []),
-        ({"limit": 99}, [1, 3, 4, 6, 8]),
-        ({"event": "load", "stream": "edge", "digest": IMAGE, "limit": 1}, [3]),
+        ({"event": "load", "stream": "edge", "digest": IMAGE}, [3]),
     ],
 )
 def test_conditions(path, conditions, seqs):
