@@ -44,6 +44,11 @@ def write_summary(home: Path, facts: LedgerFacts) -> None:
             write_file(home / SUMMARY, raw)
 
 
+def current_facts(home: Path, ledger: Path) -> LedgerFacts:
+    """Return the facts of the whole ledger of the site at `home`. Raises as `read_facts` does."""
+    return read_facts(ledger, read_summary(home))
+
+
 def current_checkpoint(home: Path, ledger: Path) -> LedgerCheckpoint:
     """Return the checkpoint of all lines of a ledger.
 

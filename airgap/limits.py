@@ -312,6 +312,8 @@ MAX_UNREADABLE_LINES = 16
 """With more unreadable lines at its end, a file is not a ledger, and is not written to."""
 MAX_OPEN_ATTEMPTS = 64
 """Attempts without an end that are remembered: they may explain a file that has no record."""
+MAX_MEDIA_NOTES = 1_000
+"""Notes about lost media whose places are remembered; with more, the ledger is searched for them."""
 MAX_REASON_CHARACTERS = 500
 """The reason that a person gives for a decision."""
 MAX_RECORDED_ERROR_CHARACTERS = 2048

@@ -125,8 +125,9 @@ def check_site(
     now = max(clock, facts.latest_time or clock)
     alarms += _compare_clock(clock, now)
     _record(checks[0], alarms)
-    if recording and facts.number - read >= _SUMMARY_LINES:
-        write_summary(site.home, facts if facts.tree is not None else read_facts(site.ledger_path))
+    is_older = facts.tree is None
+    if recording and (is_older or facts.number - read >= _SUMMARY_LINES):
+        write_summary(site.home, read_facts(site.ledger_path) if is_older else facts)
     return CheckedSite(site, now, tuple(alarms))
 
 

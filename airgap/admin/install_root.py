@@ -5,9 +5,9 @@ from pathlib import Path
 
 from airgap.admin.find_root import normal_fingerprint
 from airgap.admin.senders import put_marks_back, recorded_settings, refuse_known, sender_to_install
-from airgap.audit.facts import read_facts
 from airgap.durable import exists
 from airgap.errors import AirgapError, TrustError, UsageError
+from airgap.ledger_summary import current_facts
 from airgap.oci.name_rules import ANY_NAME, NameRule, NameRules
 from airgap.sender_state import DEFAULT_SENDER, SENDER_FILE, SenderSettings
 from airgap.site import MarkKind, Site
@@ -48,7 +48,7 @@ def recorded_roots(home: Path, sender: str | None = None) -> dict[int, str]:
     if not exists(home / "site.json"):
         return {}
     site = sender_to_install(Site(home), sender)
-    return dict(read_facts(site.ledger_path).of(site.sender).roots)
+    return dict(current_facts(site.home, site.ledger_path).of(site.sender).roots)
 
 
 def install_root(
@@ -76,7 +76,7 @@ def install_root(
     about = {"root_version": signed.root.version, "expects": signed.fingerprint}
     with site.ledger().attempt("trust-change", change="install", **about) as attempt:
         attempt.add(root_version=signed.root.version, fingerprint=signed.fingerprint)
-        facts = read_facts(site.ledger_path)
+        facts = current_facts(site.home, site.ledger_path)
         recorded = facts.of(site.sender).roots.get(signed.root.version)
         if fingerprint is not None or (recorded is None and not site.roots()):
             _compare(signed, fingerprint)
@@ -109,7 +109,9 @@ def _settings(site: Site, choice: SenderChoice) -> SenderSettings | None:
                 hint="as in --names 'registry.vendor/*'; --names '*' allows every name",
             )  # fmt: skip
         return SenderSettings(choice.name, None)
-    before = recorded_settings(site, read_facts(site.ledger_path))  # the file may have been changed
+    before = recorded_settings(
+        site, current_facts(site.home, site.ledger_path)
+    )  # the file may have been changed
     rules = (before.rules or NameRules()).replaced(choice.rule)
     return SenderSettings(site.sender or choice.name or DEFAULT_SENDER, rules)
 

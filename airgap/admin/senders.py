@@ -3,10 +3,11 @@
 import shutil
 from dataclasses import replace
 
-from airgap.audit.facts import LedgerFacts, read_facts
+from airgap.audit.facts import LedgerFacts
 from airgap.bundle.files import media_errors
 from airgap.durable import exists, sync_folder
 from airgap.errors import TrustError, UsageError
+from airgap.ledger_summary import current_facts
 from airgap.oci.name_rules import NameRule, NameRules
 from airgap.owned import refuse_shared_folder
 from airgap.sender_state import DEFAULT_SENDER, SENDER_FILE, SENDERS, SenderSettings
@@ -17,7 +18,7 @@ from airgap.trust.root import SignedRoot
 
 def find_sender(site: Site, name: str) -> Site:
     """Return the site with the state of the sender of this name. Raises `UsageError` if it is unknown."""
-    first = recorded_settings(site, read_facts(site.ledger_path)).name
+    first = recorded_settings(site, current_facts(site.home, site.ledger_path)).name
     if name in (DEFAULT_SENDER, first):
         return site.from_sender("")
     others = site.other_senders()
@@ -36,7 +37,7 @@ def sender_to_install(site: Site, name: str | None) -> Site:
     """
     if name is None or name == DEFAULT_SENDER:
         return site
-    facts = read_facts(site.ledger_path)
+    facts = current_facts(site.home, site.ledger_path)
     first = recorded_settings(site, facts)
     is_first = name == first.name or not (site.roots() or facts.roots)
     return site.from_sender("" if is_first else name)
@@ -80,7 +81,7 @@ def allow(site: Site, name: str, rule: NameRule) -> SenderSettings:
     The other rules are those in the ledger, so that a file that was changed is written again.
     """
     sender = find_sender(site, name)
-    before = recorded_settings(sender, read_facts(site.ledger_path))
+    before = recorded_settings(sender, current_facts(site.home, site.ledger_path))
     settings = replace(before, rules=(before.rules or NameRules()).replaced(rule))
     change_settings(sender, settings)
     return settings
@@ -96,7 +97,7 @@ def change_settings(sender: Site, settings: SenderSettings) -> None:
 
 def remove_sender(site: Site, name: str) -> None:
     """Remove a sender: its roots, marks and envelopes. The ledger keeps the marks, see `put_marks_back`."""
-    facts = read_facts(site.ledger_path)
+    facts = current_facts(site.home, site.ledger_path)
     known = facts.senders.get(name)
     is_known = known is not None and known.roots and not known.removed  # its files may be lost
     if not is_known and not find_sender(site, name).sender:

@@ -1,23 +1,20 @@
-"""Reads a ledger, and checks its chain from the first line to the last.
+"""Checks the chain of a ledger from its first line to the last.
 
 The chain reveals every changed, inserted, removed or swapped line except the last one. Lines missing at the
 end, or a change of the last line, are only revealed by a checkpoint that another site keeps.
 """
 
-import errno
 import hashlib
-import os
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import field
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
-from airgap.audit.files import open_snapshot
+from airgap.audit.forms import KnownForms, RecordHead, head_of
+from airgap.audit.lines import Line, parse_line, read_lines
 from airgap.audit.merkle import MerkleTree
-from airgap.audit.record import BEGIN, END, NO_PREVIOUS, TORN, Record, parse_record
-from airgap.errors import FormatError, LedgerError
-from airgap.limits import MAX_LEDGER_LINE_BYTES
+from airgap.audit.record import BEGIN, END, NO_PREVIOUS, TORN, Record
+from airgap.errors import LedgerError
 from airgap.values import dataclass
 
 SHELL_CHECK = r"""
@@ -31,28 +28,7 @@ After a break it continues from the line as it is, so each fault is reported onc
 unless its seq and prev were written in full."""
 
 
-_BLOCK_BYTES = 256 << 10
-_SHORTER = "the ledger became shorter while it was read"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of the file. If it is not a record, `fields` is None and `problem` is the reason."""
-
-    number: int
-    offset: int
-    """The position of its first byte."""
-    raw: bytes
-    """Without the newline."""
-    ended: bool
-    """Whether a newline follows; only the last line can lack it."""
-    fields: dict[str, Any] | None
-    problem: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of the raw bytes in hex."""
-        return hashlib.sha256(self.raw).hexdigest()
+_BATCH_LINES, _BATCH_BYTES = 256, 64 << 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,94 +68,6 @@ def checkpoint(state: LedgerState) -> LedgerCheckpoint:
     return {"origin": state.site, "size": state.size, "root": state.root}
 
 
-def read_ledger(path: Path, number: int = 0, offset: int = 0) -> Iterator[Line]:
-    """Yield the lines that the ledger had at one moment, also unreadable ones, after line `number`, which
-    ends before byte `offset`. The chain is not checked.
-
-    Only one line is in memory at a time. Raises `LedgerError` if the file cannot be read or a line is longer
-    than 4 MiB.
-    """
-    file = str(path)  # making it for each line takes as long as reading the line
-    with (
-        _reading(path),
-        open_snapshot(path) as (descriptor, size),
-        os.fdopen(descriptor, "rb", closefd=False) as stream,
-    ):
-        stream.seek(offset)
-        while offset < size:
-            raw = stream.readline(min(MAX_LEDGER_LINE_BYTES + 1, size - offset))
-            number += 1
-            if not raw:
-                raise LedgerError(_SHORTER, subject=path)
-            yield parse_line(file, number, offset, raw)
-            offset += len(raw)
-
-
-def read_blocks(path: Path) -> Iterator[bytes]:
-    """Yield the same bytes in blocks of whole lines. Raises as `read_ledger` does."""
-    with (
-        _reading(path),
-        open_snapshot(path) as (descriptor, size),
-        os.fdopen(descriptor, "rb", closefd=False) as stream,
-    ):
-        left = size
-        while left:
-            block = stream.read(min(_BLOCK_BYTES, left))
-            if not block:
-                raise LedgerError(_SHORTER, subject=path)
-            block += stream.readline(min(MAX_LEDGER_LINE_BYTES + 1, left - len(block)))
-            yield block
-            left -= len(block)
-
-
-def read_line(path: Path, number: int, offset: int, end: int) -> Line:
-    """Return one line. Raises as `read_ledger` does.
-
-    Args:
-        path: The ledger.
-        number: The number of the line, from 1.
-        offset: The byte at which it begins.
-        end: The byte after its newline.
-    """
-    with _reading(path), open_snapshot(path) as (descriptor, _):
-        return parse_line(str(path), number, offset, os.pread(descriptor, end - offset, offset))
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        hint = (
-            "the first record creates the ledger: run `airgap init`" if error.errno == errno.ENOENT else None
-        )
-        raise LedgerError(
-            "cannot read the ledger", subject=path, got=error.strerror or error, hint=hint
-        ) from error
-
-
-def parse_line(file: str, number: int, offset: int, data: bytes) -> Line:
-    """Return a line, from its bytes. Raises `LedgerError` if it is longer than 4 MiB.
-
-    Args:
-        file: The name of the ledger, for errors.
-        number: The number of the line, from 1.
-        offset: The byte at which it begins.
-        data: The bytes of the line, with the newline if it has one.
-    """
-    where = f"{file} line {number}"
-    raw = data.removesuffix(b"\n")
-    if len(raw) > MAX_LEDGER_LINE_BYTES:
-        raise LedgerError(
-            "line too long", subject=where, want=f"at most {MAX_LEDGER_LINE_BYTES:,} bytes", got="more"
-        )
-    ended = len(raw) < len(data)
-    try:
-        return Line(number=number, offset=offset, raw=raw, ended=ended, fields=parse_record(raw, where))
-    except FormatError as error:
-        return Line(number=number, offset=offset, raw=raw, ended=ended, fields=None, problem=str(error))
-
-
 def check_ledger(path: Path, at: Collection[int] = ()) -> LedgerState:
     """Check the number and `prev` of every line, and that each torn line has its `torn` record. The state has
     the Merkle roots `at` the given numbers of lines.
@@ -188,50 +76,74 @@ def check_ledger(path: Path, at: Collection[int] = ()) -> LedgerState:
     them. Raises `LedgerError`, which names the line, the expected value and the actual one.
     """
     check = _Check(path, at)
-    for line in read_ledger(path):
-        check.take(line)
+    for number, offset, raw, ended in read_lines(path):
+        check.take(number, offset, raw, ended=ended)
     return check.state()
 
 
 class _Check:
     def __init__(self, path: Path, at: Collection[int]) -> None:
         self._path = path
+        self._file = str(path)
+        self._forms = KnownForms()
         self._tree = MerkleTree()
+        self._leaves: list[bytes] = []
+        """The last lines, which are not in the tree yet: many are added faster than one at a time."""
         self._at = at
         self._roots = {0: self._tree.root()} if 0 in at else {}
-        self._last: Line | None = None
+        self._last: tuple[int, bytes] = 0, b""
+        """The offset and the bytes of the last line."""
         self._head = NO_PREVIOUS
         self._unreadable: list[Line] = []
         self._open: dict[int, Record] = {}
         self._torn: list[int] = []
         self._backwards: list[int] = []
         self._site = ""
-        self._first_time: str | None = None
-        self._last_time: str | None = None
+        self._first_time = ""
+        self._last_time = ""
+        self._is_cut = False
+        """Whether the last line is a record without its newline."""
 
-    def take(self, line: Line) -> None:
-        if line.fields is None:
-            self._unreadable.append(line)
-            self._torn.append(line.number)
+    def take(self, number: int, offset: int, raw: bytes, *, ended: bool) -> None:
+        known = None if self._unreadable else self._forms.recognise(raw)
+        head = hashlib.sha256(raw).hexdigest()
+        if known is None or (known.seq, known.prev) != (number, self._head):
+            self._take_parsed(parse_line(self._file, number, offset, raw, ended))
         else:
-            self._take_record(line, line.fields)
-            self._unreadable.clear()
-        self._tree.add(line.raw)
-        if self._tree.size in self._at:
-            self._roots[self._tree.size] = self._tree.root()
-        self._last = line
-        self._head = line.sha256
+            self._follow(known, raw, head)
+        self._leaves.append(raw)
+        if number in self._at or len(self._leaves) >= _BATCH_LINES or len(raw) >= _BATCH_BYTES:
+            self._grow(number)
+        self._last, self._head = (offset, raw), head
+        self._is_cut = not ended and not self._unreadable
+
+    def _grow(self, number: int) -> None:
+        self._tree.extend(self._leaves)
+        self._leaves.clear()
+        if number in self._at:
+            self._roots[number] = self._tree.root()
 
     def state(self) -> LedgerState:
-        if self._last is not None and self._last.fields is not None and not self._last.ended:
-            self._torn.append(self._last.number)
+        self._tree.extend(self._leaves)
+        if self._is_cut:
+            self._torn.append(self._tree.size)
         return LedgerState(
             site=self._site, size=self._tree.size, head=self._head, root=self._tree.root(),
             open=tuple(self._open.values()), torn=tuple(self._torn), backwards=tuple(self._backwards),
-            first_time=self._first_time, last_time=self._last_time, roots=self._roots,
+            first_time=self._first_time or None, last_time=self._last_time or None, roots=self._roots,
         )  # fmt: skip
 
-    def _take_record(self, line: Line, fields: dict[str, Any]) -> None:
+    def _take_parsed(self, line: Line) -> None:
+        if line.fields is None:
+            self._unreadable.append(line)
+            self._torn.append(line.number)
+            return
+        self._check_record(line, line.fields)
+        self._unreadable.clear()
+        self._follow(head_of(line.fields), line.raw, line.sha256)
+        self._forms.learn(line.raw, line.fields)
+
+    def _check_record(self, line: Line, fields: dict[str, Any]) -> None:
         if self._unreadable and fields["event"] != TORN:
             first = self._unreadable[0]
             self._refuse("not a record", first, want="a record, or a torn record after it", got=first.problem)
@@ -242,31 +154,29 @@ class _Check:
             self._refuse("broken chain", line, want=f"prev {self._head}", got=fields["prev"])
         if fields["event"] == TORN:
             self._check_torn(line, fields)
-        self._follow(line, fields)
 
     def _check_torn(self, line: Line, fields: dict[str, Any]) -> None:
         """Check that the record describes the unreadable lines, or the line that lacked its newline."""
-        run = self._unreadable or ([self._last] if self._last is not None else [])
-        data = b"\n".join(torn.raw for torn in run)
-        offset = run[0].offset if run else 0
-        want = (offset, len(data), hashlib.sha256(data).hexdigest())
+        run = [(torn.offset, torn.raw) for torn in self._unreadable] or [self._last]
+        data = b"\n".join(raw for _, raw in run)
+        want = (run[0][0], len(data), hashlib.sha256(data).hexdigest())
         got = (fields.get("offset"), fields.get("size"), fields.get("sha256"))
         if want != got:
             self._refuse("torn record of other bytes", line, want=want, got=got)
         if not self._unreadable:
             self._torn.append(line.number - 1)
 
-    def _follow(self, line: Line, fields: dict[str, Any]) -> None:
+    def _follow(self, head: RecordHead, raw: bytes, sha256: str) -> None:
         """Collect the times, the site, and the attempts without an end."""
-        if self._last_time is not None and fields["time"] < self._last_time:
-            self._backwards.append(line.number)
-        self._first_time = self._first_time or fields["time"]
-        self._last_time = fields["time"]
-        self._site = fields["site"]
-        if fields["phase"] == BEGIN:
-            self._open[line.number] = Record(line.number, line.sha256, line.raw)
-        elif fields["phase"] == END and type(fields.get("begin")) is int:
-            self._open.pop(fields["begin"], None)
+        if head.time < self._last_time:
+            self._backwards.append(head.seq)
+        self._first_time = self._first_time or head.time
+        self._last_time = head.time
+        self._site = head.site
+        if head.phase == BEGIN:
+            self._open[head.seq] = Record(head.seq, sha256, raw)
+        elif head.phase == END and head.begin is not None:
+            self._open.pop(head.begin, None)
 
     def _refuse(self, what: str, line: Line, *, want: object, got: object) -> NoReturn:
         raise LedgerError(

@@ -7,19 +7,20 @@ used only if the ledger has the same line at the same position; later records ar
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from airgap.audit.chain import Line, read_ledger
 from airgap.audit.files import open_snapshot
+from airgap.audit.forms import KnownForms, RecordHead
+from airgap.audit.lines import Line, parse_line, read_lines
 from airgap.audit.merkle import MerkleTree
-from airgap.audit.record import BEGIN, NO_PREVIOUS, NOTE, Outcome, check_sha256, parse_instant
+from airgap.audit.record import BEGIN, MEDIUM, NO_PREVIOUS, NOTE, Outcome, check_sha256, parse_instant
 from airgap.durable import exists
 from airgap.errors import FormatError, LedgerError
-from airgap.limits import MAX_LEDGER_SUMMARY_BYTES, MAX_OPEN_ATTEMPTS
+from airgap.limits import MAX_LEDGER_SUMMARY_BYTES, MAX_MEDIA_NOTES, MAX_OPEN_ATTEMPTS
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.values import dataclass
 
@@ -27,6 +28,9 @@ OVERRIDE = "override"
 """The event of a note that a person settled a difference between the ledger and the files."""
 
 _CHANGING = ("load", "serve", "pack", "trust-change")
+_DECIDING = ("trust-change", OVERRIDE, MEDIUM)
+_TOLD = frozenset({"accepted", "sealed"})
+"""The details of other events that are facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,12 @@ class LedgerFacts(SenderFacts):
     """The newest bundle that was sealed, by stream."""
     senders: dict[str, SenderFacts] = field(default_factory=dict)
     """The facts about the senders after the first one, by name; those about the first one are here."""
+    media: dict[int, int] | None = field(default_factory=dict)
+    """The offsets of the lines about lost media, by their numbers; None if there are too many."""
     tree: MerkleTree | None = field(default_factory=MerkleTree)
-    """The Merkle tree over the lines; None after the summary of an older version, which did not have it."""
+    """The Merkle tree over the lines; None after the summary of an older version, which did not have all that
+    this one has.
+    """
 
     def of(self, sender: str) -> SenderFacts:
         """Return the facts about a sender; empty for the first one."""
@@ -108,6 +116,26 @@ class LedgerFacts(SenderFacts):
     def latest_time(self) -> datetime | None:
         """`latest` in whole seconds."""
         return parse_instant(self.latest, "latest").replace(microsecond=0) if self.latest else None
+
+    def take_known(self, head: RecordHead, raw: bytes, offset: int) -> bool:
+        """Take the next line, by what is known of it without parsing it. Return False if that is not enough,
+        and for a record that does not continue the chain.
+        """
+        changing = head.phase == BEGIN and head.event in _CHANGING
+        if changing or head.event in _DECIDING or not _TOLD.isdisjoint(head.keys):
+            return False
+        if (head.seq, head.prev) != (self.number + 1, self.head):
+            return False
+        self.site, self.latest = head.site, max(self.latest, head.time)
+        self.begun.pop(head.begin or 0, "")
+        self._end_line(head.seq, raw, offset)
+        return True
+
+    def _end_line(self, number: int, raw: bytes, offset: int) -> None:
+        if self.tree is not None:
+            self.tree.add(raw)
+        self.number, self.head = number, hashlib.sha256(raw).hexdigest()
+        self.last, self.offset = offset, offset + len(raw) + 1
 
     def take(self, line: Line, path: Path) -> None:
         """Take the next line. Raises `LedgerError` for a record that does not continue the chain; torn lines
@@ -121,10 +149,10 @@ class LedgerFacts(SenderFacts):
                     got=fields["prev"], hint="run `airgap audit verify`; leave the file unchanged",
                 )  # fmt: skip
             self._follow(fields, line.number)
-        if self.tree is not None:
-            self.tree.add(line.raw)
-        self.number, self.head = line.number, line.sha256
-        self.last, self.offset = line.offset, line.offset + len(line.raw) + 1
+            if fields["event"] == MEDIUM and self.media is not None:
+                self.media[line.number] = line.offset
+                self.media = self.media if len(self.media) <= MAX_MEDIA_NOTES else None
+        self._end_line(line.number, line.raw, line.offset)
 
     def _follow(self, fields: Mapping[str, Any], number: int) -> None:
         self.site = str(fields["site"])
@@ -136,7 +164,8 @@ class LedgerFacts(SenderFacts):
             self.begun[number] = str(fields.get("expects") or fields.get("change") or event)
             self.begun = dict(list(self.begun.items())[-MAX_OPEN_ATTEMPTS:])
             return
-        self.begun.pop(fields.get("begin", 0), "")
+        if type(begin := fields.get("begin")) is int:
+            self.begun.pop(begin, "")
         if event == "trust-change":
             self._follow_change(fields)
         for name, known in (("accepted", self.of(sender_in(fields)).received), ("sealed", self.sent)):
@@ -177,6 +206,7 @@ class LedgerFacts(SenderFacts):
         )
         facts.fill(fields)
         facts.tree = _parse_tree(facts.number, fields)
+        facts.media = _parse_media(fields)
         if fields.has("senders"):  # older versions did not write it
             senders = fields.child("senders")
             for name in senders.keys():  # noqa: SIM118  # a method, not a dict
@@ -186,11 +216,19 @@ class LedgerFacts(SenderFacts):
         return facts
 
 
+def _parse_media(fields: Fields) -> dict[int, int] | None:
+    if fields.take("media") is None:  # older versions did not write them
+        return None
+    media = fields.child("media")
+    return {int(number): media.integer(number) for number in media.keys() if number.isdigit()}  # noqa: SIM118
+
+
 def _parse_tree(size: int, fields: Fields) -> MerkleTree | None:
     if not fields.has("peaks"):  # older versions did not write them
         return None
     try:
-        return MerkleTree.from_peaks(size, fields.texts("peaks"))
+        tree = MerkleTree.from_peaks(size, fields.texts("peaks"))
+        return tree if fields.has("media") else None
     except ValueError as error:
         raise FormatError("wrong value", subject="summary: peaks", got=error) from error
 
@@ -210,10 +248,23 @@ def read_facts(path: Path, summary: LedgerFacts | None = None) -> LedgerFacts:
     if summary is not None:
         _check_prefix(path, summary)
         facts = summary
-    for line in read_ledger(path, facts.number, facts.offset):
-        if line.ended:
-            facts.take(line, path)
+    for _ in _take_lines(facts, path):
+        pass
     return facts
+
+
+def _take_lines(facts: LedgerFacts, path: Path) -> Iterator[Mapping[str, Any]]:
+    """Take the lines after those of `facts`, and yield the records that have more than a head."""
+    forms = KnownForms()
+    for number, offset, raw, ended in read_lines(path, facts.number, facts.offset):
+        head = forms.recognise(raw)
+        if ended and not (head is not None and facts.take_known(head, raw, offset)):
+            line = parse_line(str(path), number, offset, raw, ended)
+            facts.take(line, path)
+            if line.fields is not None:
+                if head is None:
+                    forms.learn(raw, line.fields)
+                yield line.fields
 
 
 def _check_prefix(path: Path, summary: LedgerFacts) -> None:
@@ -260,13 +311,10 @@ class AcceptedRecords:
 
     def _read(self) -> None:
         if exists(self.path):
-            for line in read_ledger(self.path, self._facts.number, self._facts.offset):
-                if line.ended:
-                    self._facts.take(line, self.path)
-                    fields = line.fields or {}
-                    value = fields.get("accepted") if sender_in(fields) == self.sender else None
-                    if isinstance(value, dict) and (named := _parse_accepted(value)):
-                        self._marks.setdefault(named[0], set()).add(named[1])
+            for fields in _take_lines(self._facts, self.path):
+                value = fields.get("accepted") if sender_in(fields) == self.sender else None
+                if isinstance(value, dict) and (named := _parse_accepted(value)):
+                    self._marks.setdefault(named[0], set()).add(named[1])
 
 
 def sender_in(fields: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airgap.audit.record import NO_PREVIOUS, parse_record
 from airgap.durable import sync_folder
-from airgap.errors import FormatError, LedgerError, MediaError
+from airgap.errors import FormatError, LedgerError
 from airgap.limits import MAX_LEDGER_LINE_BYTES, MAX_UNREADABLE_LINES
 from airgap.owned import refuse_shared
 from airgap.values import dataclass
@@ -142,19 +142,3 @@ def _check_regular(descriptor: int, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise LedgerError("the ledger is not a regular file", subject=path)
     refuse_shared(os.fstat(descriptor), path, LedgerError)
-
-
-def may_have_event(path: Path, event: str) -> bool:
-    """Return whether a ledger can have records of this event, without parsing it; False if there is no file.
-
-    Raises:
-        MediaError: The file cannot be read.
-    """
-    wanted = f'"event":"{event}"'.encode()
-    try:
-        with path.open("rb") as lines:
-            return any(wanted in line for line in lines)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise MediaError.of(error, "cannot read the ledger", path) from error

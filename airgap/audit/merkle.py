@@ -1,7 +1,7 @@
 """The Merkle tree hash of RFC 6962, §2.1, computed leaf by leaf."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -43,6 +43,22 @@ class MerkleTree:
             size >>= 1
         self._peaks.append(node)
         self.size += 1
+
+    def extend(self, leaves: Iterable[bytes]) -> None:
+        """Append leaves. That is faster than one at a time, and needs memory for their hashes."""
+        sha256 = hashlib.sha256
+        nodes = [sha256(b"\x00" + leaf).digest() for leaf in leaves]
+        size, self.size = self.size, self.size + len(nodes)
+        peaks: list[bytes] = []
+        while nodes:
+            if size & 1:
+                nodes.insert(0, self._peaks.pop())
+            if len(nodes) & 1:
+                peaks.append(nodes.pop())
+            pairs = zip(nodes[::2], nodes[1::2], strict=True)
+            nodes = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+            size >>= 1
+        self._peaks += reversed(peaks)
 
     def root(self) -> str:
         """Return the root over all leaves so far, in hex; without leaves, the SHA-256 of no bytes."""

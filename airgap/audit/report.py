@@ -1,13 +1,14 @@
 """Reads entries from the ledger; the begin and end records of an attempt become one entry."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from airgap.audit.chain import Line, read_ledger
 from airgap.audit.facts import sender_in
-from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant
+from airgap.audit.lines import Line, read_backwards, read_ledger
+from airgap.audit.record import BEGIN, END, HEAD, TORN, parse_instant, parse_record
+from airgap.errors import FormatError
 from airgap.values import dataclass
 
 OPEN = "open"
@@ -98,21 +99,27 @@ class LedgerEntry:
         return tuple(item for item in effects if isinstance(item, dict)) if isinstance(effects, list) else ()
 
 
-def entries(
+def entries(path: Path, **conditions: Any) -> list[LedgerEntry]:
+    """Return the entries that match the conditions of `matching_entries`, in the order of the file."""
+    return sorted(matching_entries(path, **conditions), key=lambda entry: entry.seq)
+
+
+def matching_entries(
     path: Path,
     *,
     event: str | None = None,
     since: datetime | None = None,
     stream: str | None = None,
     digest: str | None = None,
-    limit: int | None = None,
-) -> list[LedgerEntry]:
-    """Return the entries that match all conditions, in the order of the file; with `limit`, the last ones.
+    where: Callable[[LedgerEntry], bool] | None = None,
+) -> Iterator[LedgerEntry]:
+    """Yield the entries that match all conditions, as soon as their ends are read.
 
     `stream` is the name of a stream, a bundle or a sender: `edge`, `edge-0007`, `vendor` or `vendor/edge`.
     `digest` matches an entry that has the text anywhere in its details, so a bare hex form or its beginning
-    is enough. An unreadable line is an entry too, and matches every condition, since it could be about
-    anything. The chain is not checked. Raises `LedgerError` if the file cannot be read.
+    is enough. `where` is any other condition. An unreadable line is an entry too, and matches every
+    condition, since it could be about anything. The chain is not checked. Raises `LedgerError` if the file
+    cannot be read.
     """
 
     def matches(entry: LedgerEntry) -> bool:
@@ -121,10 +128,10 @@ def entries(
             and (since is None or entry.time is None or entry.time >= since)
             and (stream is None or stream in entry.streams)
             and (digest is None or _mentions(entry.details, digest))
+            and (where is None or where(entry))
         )
 
-    matching = sorted(filter(matches, join_lines(read_ledger(path))), key=lambda entry: entry.seq)
-    return matching if limit is None else matching[max(0, len(matching) - limit) :]
+    return filter(matches, join_lines(read_ledger(path)))
 
 
 def join_lines(lines: Iterable[Line]) -> Iterator[LedgerEntry]:
@@ -151,6 +158,28 @@ def join_lines(lines: Iterable[Line]) -> Iterator[LedgerEntry]:
             yield _entry(line.number, fields)
     for number, fields in begun.items():
         yield _entry(number, fields)
+
+
+def newest_first(path: Path) -> Iterator[LedgerEntry]:
+    """Yield the entries from the last one to the first, without those of unreadable lines. Their numbers are
+    those in the records; the chain is not checked. Raises `LedgerError` if the ledger cannot be read.
+    """
+    ends: dict[int, dict[str, Any]] = {}
+    for raw in read_backwards(path):
+        try:
+            fields = parse_record(raw, "line")
+        except FormatError:
+            continue
+        if fields["phase"] == BEGIN:
+            yield _entry(fields["seq"], fields, ends.pop(fields["seq"], None))
+        elif fields["phase"] == END and type(begin := fields.get("begin")) is int:
+            if begin in ends:
+                yield _entry(ends[begin]["seq"], ends[begin])
+            ends[begin] = fields
+        else:
+            yield _entry(fields["seq"], fields)
+    for end in ends.values():
+        yield _entry(end["seq"], end)
 
 
 def _entry(seq: int, first: dict[str, Any], end: dict[str, Any] | None = None) -> LedgerEntry:

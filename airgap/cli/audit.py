@@ -1,9 +1,11 @@
 """Read the audit ledger, report from it, or check that it is complete."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from heapq import nlargest
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,19 +47,29 @@ def show_log(
     """
     from airgap.audit.chain import check_ledger
     from airgap.audit.record import EVENTS
-    from airgap.audit.report import entries
+    from airgap.audit.report import matching_entries
     from airgap.errors import UsageError
     from airgap.site import Site, default_home
 
     if event not in (None, *EVENTS):
         raise UsageError("no such event", want=", ".join(EVENTS), got=repr(event))
     path = Site(default_home()).ledger_path
-    matching = entries(path, event=event, stream=stream, digest=digest, limit=limit)
+    matching = matching_entries(path, event=event, stream=stream, digest=digest)
+    shown = ((entry.seq, entry_value(entry) if output.json else _row(entry)) for entry in matching)
+    rows = [row for _, row in _last(shown, limit)]  # a row needs a tenth of the memory of an entry
     header = ("SEQ", "TIME", "USER", "EVENT", "RESULT", "CODE", "BUNDLE", "IMAGES", "WHERE", "REASON")
-    lines = [Table(header, [_row(entry) for entry in matching]) if matching else "no entries match"]
-    console.show_result({"entries": [entry_value(entry) for entry in matching]}, lines, output)
+    if output.json:
+        console.write_json({"entries": rows})
+    else:
+        console.show_result({}, [Table(header, rows) if rows else "no entries match"], output)
     check_ledger(path)
     compare_files()
+
+
+def _last(rows: Iterable[tuple[int, Any]], limit: int | None) -> list[tuple[int, Any]]:
+    """Return the rows with the highest numbers, in the order of the numbers."""
+    number = itemgetter(0)
+    return sorted(rows if limit is None else nlargest(limit, rows, key=number), key=number)
 
 
 def _row(entry: "LedgerEntry") -> tuple[object, ...]:
@@ -91,14 +103,14 @@ def show_entry(
 
     Example: airgap audit show 5
     """
-    from airgap.audit.report import entries
+    from airgap.audit.search import entry_at
     from airgap.errors import UsageError
     from airgap.site import Site, default_home
 
-    matching = [entry for entry in entries(Site(default_home()).ledger_path) if entry.seq == seq]
-    if not matching:
+    entry = entry_at(Site(default_home()).ledger_path, seq)
+    if entry is None:
         raise UsageError("no such entry", subject=seq, hint="`airgap audit log` shows their numbers")
-    value = entry_value(matching[0])
+    value = entry_value(entry)
     head = {key: value[key] for key in ("seq", "time", "user", "event")}
     console.show_result(value, list(_outline(head | value["details"])), output)
     compare_files()
@@ -139,14 +151,14 @@ def find_transfers(
 
     from airgap.errors import NoMatchError, UsageError
     from airgap.review.find import find
-    from airgap.review.records import Kept
+    from airgap.review.kept_search import kept_about
     from airgap.site import Site, default_home
 
     if len(what) < _MIN_SEARCH_CHARACTERS:
         want = f"{_MIN_SEARCH_CHARACTERS} characters or more"
         raise UsageError("search text is too short", want=want, got=repr(what))
     site = Site(default_home())
-    matches = find(site.ledger_path, site.name, Kept.of(site), what)
+    matches = find(site.ledger_path, site.name, kept_about(site, what), what)
     header = ("TIME", "SITE", "EVENT", "RESULT", "USER", "BUNDLE", "IMAGE", "DIGEST", "WHERE")
     rows = [_found_row(match) for match in matches]
     value = {"found": [asdict(f) | {"time": f.time.isoformat() if f.time else None} for f in matches]}
@@ -186,16 +198,16 @@ def verify_ledger(
 
     Example: airgap audit verify
     """
-    from airgap.audit.report import entries
+    from airgap.audit.search import entries_of
     from airgap.cli.opening import open_site
     from airgap.errors import LedgerError
-    from airgap.review.records import Kept
+    from airgap.review.records import RECEIPT_EVENTS, Kept
     from airgap.review.witness import check_witnessed
 
     checked = open_site(reporting=True)
     kept = Kept.of(checked.site)
     state, witnesses = check_witnessed(checked.site, kept, files or ())
-    gone = kept.missing_receipts(entries(checked.site.ledger_path))
+    gone = kept.missing_receipts(entries_of(checked.site.ledger_path, *RECEIPT_EVENTS))
     value = {
         "size": state.size,
         "head": state.head,

@@ -64,12 +64,13 @@ def compare_target(
 
 
 def _notes(kept: "Kept", target: str, site: "Site") -> list[str]:
-    from airgap.audit.report import entries
+    from airgap.audit.search import entries_of
     from airgap.review.compare_target import loaded_targets
+    from airgap.review.records import RECEIPT_EVENTS
 
     targets = loaded_targets(kept.receipts, site.name)
     notes = [f"not compared: {error}" for error in kept.unreadable.values()]
-    notes += kept.missing_receipts(entries(site.ledger_path)).values()
+    notes += kept.missing_receipts(entries_of(site.ledger_path, *RECEIPT_EVENTS)).values()
     if target not in targets:
         other = f"; there are some for {', '.join(targets)}" if targets else ""
         notes.append(f"there is no receipt of a load to {target}{other}")

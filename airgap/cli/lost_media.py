@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 def warn_of_lost(site: "Site", paths: Iterable[Path]) -> None:
     """Warn on stderr, and in the ledger, about media of these paths that are marked as lost at this site."""
-    from airgap.audit.files import may_have_event
-    from airgap.audit.record import MEDIUM, NOTE
+    from airgap.durable import exists
+    from airgap.ledger_summary import current_facts
 
-    if not may_have_event(site.ledger_path, MEDIUM):
+    if not exists(site.ledger_path) or current_facts(site.home, site.ledger_path).media == {}:
         return
+    from airgap.audit.record import NOTE
     from airgap.review.media import lost_warnings
 
     warnings = lost_warnings(site, paths)

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 from airgap.audit.receipt import PRESENT
-from airgap.audit.report import entries
+from airgap.audit.search import entries_of
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import Target
 from airgap.errors import PolicyError
@@ -71,7 +71,7 @@ def _owners(site: Site, target: Target) -> dict[Hashable, _Owner]:
     """Return who set each name at the target last, by the ledger. Two names may be one at a registry."""
     first = site.from_sender("").sender_name
     owners: dict[Hashable, _Owner] = {}
-    for entry in entries(site.ledger_path, event="load"):
+    for entry in entries_of(site.ledger_path, "load"):
         effects = entry.effects if entry.details.get("target") == target.name else ()
         for effect in effects:
             if effect.get("verdict") in PRESENT and (name := reference_in(str(effect.get("reference")))):

@@ -5,9 +5,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from airgap.audit.chain import read_ledger
 from airgap.audit.receipt import Receipt
-from airgap.audit.record import BEGIN, END
+from airgap.audit.search import entries_with
 from airgap.bundle.delta_bases import BaseReceipt, DeltaBase
 from airgap.bundle.statement import Statement
 from airgap.carry.accepted_bundles import AcceptedBundles
@@ -83,15 +82,10 @@ def loaded_into(site: Site, wanted: BaseReceipt) -> str | None:
 
 
 def _recorded_target(site: Site, receipt_sha256: str) -> str | None:
-    targets: dict[int, str] = {}
-    for line in read_ledger(site.ledger_path) if exists(site.ledger_path) else ():
-        fields = line.fields or {}
-        if fields.get("event") == "load" and fields["phase"] == BEGIN:
-            targets[line.number] = str(fields.get("target"))
-        elif fields.get("event") == "load" and fields["phase"] == END:
-            target = targets.pop(int(fields.get("begin") or 0), None)
-            if fields.get("receipt_sha256") == receipt_sha256:
-                return target
+    if exists(site.ledger_path):
+        for entry in entries_with(site.ledger_path, receipt_sha256):
+            if (entry.event, entry.details.get("receipt_sha256")) == ("load", receipt_sha256):
+                return str(entry.details.get("target"))
     return None
 
 

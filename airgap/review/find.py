@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from airgap.audit.receipt import Receipt
 from airgap.audit.record import CLAIM
 from airgap.audit.report import LedgerEntry
 from airgap.audit.search import entries_with
@@ -53,6 +54,7 @@ def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
     the ledger cannot be read; its chain is not checked.
     """
     sealed_here = {sealed.statement_sha256: sealed.statement for sealed in kept.sealed}
+    by_key = {_key(sealed): sealed for sealed in reversed(kept.sealed)}
     signers = owners_of(kept)
     recalls = recalls_by_sender(kept)
     found: list[Match] = []
@@ -73,9 +75,11 @@ def find(ledger: Path, site: str, kept: Kept, what: str) -> list[Match]:
     for sealed in kept.sealed:
         take(_in_bundle(sealed, site, what), "", sealed.statement_sha256)
     for receipt in kept.receipts:
-        note = DISPUTED if _is_disputed(receipt, kept, site) else ""
         sha256 = receipt.receipt.statement_sha256
-        take(_in_receipt(receipt, site, what, note, sealed_here.get(sha256)), receipt.sender, sha256)
+        matches = list(_in_receipt(receipt, site, what, sealed_here.get(sha256)))
+        if matches and _is_disputed(receipt.receipt, by_key, kept, site):
+            matches = [replace(match, result=match.result + DISPUTED) for match in matches]
+        take(matches, receipt.sender, sha256)
     return sorted(found, key=lambda match: (match.time is not None and match.time.timestamp(), match.bundle))
 
 
@@ -187,15 +191,19 @@ def _in_bundle(sealed: Sealed, site: str, what: str) -> Iterator[Match]:
             )
 
 
-def _is_disputed(answer: KeptReceipt, kept: Kept, site: str) -> bool:
-    receipt = answer.receipt
-    sealed = kept.find(receipt.bundle_stream, receipt.serial, receipt.statement_sha256)
-    return receipt.site != site and any(against_bundle(receipt, sealed, kept.roots, None))
+_Key = tuple[str, int, str]
 
 
-def _in_receipt(
-    kept: KeptReceipt, site: str, what: str, note: str, statement: Statement | None
-) -> Iterator[Match]:
+def _key(sealed: Sealed) -> _Key:
+    return sealed.statement.stream, sealed.statement.serial, sealed.statement_sha256
+
+
+def _is_disputed(receipt: Receipt, sealed: Mapping[_Key, Sealed], kept: Kept, site: str) -> bool:
+    bundle = sealed.get((receipt.bundle_stream, receipt.serial, receipt.statement_sha256))
+    return receipt.site != site and any(against_bundle(receipt, bundle, kept.roots, None))
+
+
+def _in_receipt(kept: KeptReceipt, site: str, what: str, statement: Statement | None) -> Iterator[Match]:
     """Yield matches in loads of other sites. Loads here are in the ledger, except their blobs."""
     receipt = kept.receipt
     known = {image.digest for image in receipt.images}
@@ -212,7 +220,7 @@ def _in_receipt(
                 time=receipt.time,
                 site=receipt.site,
                 event="load",
-                result=image.verdict + note,
+                result=str(image.verdict),
                 user=receipt.operator,
                 bundle=kept.title,
                 reference=image.reference,
@@ -225,7 +233,7 @@ def _in_receipt(
                 time=receipt.time,
                 site=receipt.site,
                 event="load",
-                result="held" + note,
+                result="held",
                 user=receipt.operator,
                 bundle=kept.title,
                 reference=BLOB,

@@ -12,8 +12,10 @@ from typing import Any
 
 from airgap.audit.record import MEDIUM, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
+from airgap.audit.search import entries_of, entries_on
 from airgap.bundle.medium import Medium
 from airgap.errors import MediaError, UsageError
+from airgap.ledger_summary import current_facts
 from airgap.review.export import medium_name, statement_of
 from airgap.review.records import Kept, KeptReceipt
 from airgap.site import Site
@@ -132,10 +134,12 @@ def mark_lost(site: Site, text: str, reason: str) -> LostMedium:
     Raises:
         UsageError: As `find_medium` does.
     """
-    medium = find_medium(entries(site.ledger_path), text)
-    if medium_id(medium) not in _marks(entries(site.ledger_path, event=MEDIUM)):
+    ledger = _entries_with_media(site)
+    medium = find_medium(ledger, text)
+    if medium_id(medium) not in _marks(ledger):
         _append(site, LOST, medium, reason=reason)
-    lost = lost_media(entries(site.ledger_path), Kept.of(site).receipts)
+        ledger = _entries_with_media(site)
+    lost = lost_media(ledger, Kept.of(site).receipts)
     return next(found for found in lost if medium_id(found.medium) == medium_id(medium))
 
 
@@ -145,12 +149,16 @@ def mark_found(site: Site, text: str) -> str:
     Raises:
         UsageError: It is not marked as lost, or as `find_medium` does.
     """
-    ledger = entries(site.ledger_path)
+    ledger = _entries_with_media(site)
     medium = find_medium(ledger, text)
     if medium_id(medium) not in _marks(ledger):
         raise UsageError("the medium is not marked as lost", subject=medium_name(medium))
     _append(site, FOUND, medium)
     return medium_name(medium)
+
+
+def _entries_with_media(site: Site) -> list[LedgerEntry]:
+    return entries(site.ledger_path, where=lambda entry: entry.event == MEDIUM or bool(media_of(entry)))
 
 
 def _append(site: Site, change: str, medium: MediumRecord, **details: object) -> None:
@@ -216,7 +224,9 @@ def lost_warnings(site: Site, paths: Iterable[Path]) -> list[str]:
     """Return a warning for each medium of these paths that is marked as lost; none for one that cannot be
     read.
     """
-    marks = _marks(entries(site.ledger_path, event=MEDIUM))
+    notes = current_facts(site.home, site.ledger_path).media
+    path = site.ledger_path
+    marks = _marks(entries_of(path, MEDIUM) if notes is None else entries_on(path, notes))
     warnings = {}
     for path in paths:
         with contextlib.suppress(MediaError):

@@ -14,7 +14,8 @@ from typing import Self
 
 from airgap.agreement import Evidence
 from airgap.audit.receipt import Receipt
-from airgap.audit.report import LedgerEntry, entries
+from airgap.audit.report import LedgerEntry
+from airgap.audit.search import entries_of
 from airgap.bundle.files import Folder, is_absent
 from airgap.bundle.statement import Statement
 from airgap.durable import exists
@@ -29,6 +30,8 @@ from airgap.trust.root import TrustRoot
 from airgap.values import dataclass
 
 Roots = Mapping[int, TrustRoot]
+RECEIPT_EVENTS = ("load", "receipt")
+"""The events whose records name a receipt."""
 _NO_ROOTS: Roots = MappingProxyType({})
 
 
@@ -91,10 +94,12 @@ class Kept:
     """The same of the senders after the first one, by name."""
 
     @classmethod
-    def of(cls, site: Site) -> Self:
-        """Read the folders of `site`."""
+    def of(
+        cls, site: Site, *, envelopes: Iterable[Path] | None = None, receipts: Iterable[Path] | None = None
+    ) -> Self:
+        """Read the folders of `site`; if `envelopes` or `receipts` are given, only these of their files."""
         unreadable: dict[Path, AirgapError] = {}
-        sealed, receipts = [], []
+        sealed, answers = [], []
         roots: Roots = {}
         own: tuple[str, PublicKey] | None = None
         try:
@@ -102,21 +107,21 @@ class Kept:
             own = (site.name, site.key.public_key)
         except AirgapError as error:
             unreadable[site.home / "trust"] = error
-        for path in site.kept_envelopes():
+        for path in site.kept_envelopes() if envelopes is None else envelopes:
             try:
                 sealed.append(Sealed.read(path, roots))
             except AirgapError as error:
                 unreadable[path] = error
         senders = _loaded_senders(site)
-        for path in site.kept_receipts():
+        for path in site.kept_receipts() if receipts is None else receipts:
             try:
                 read = KeptReceipt.read(path, roots, own)
-                receipts.append(replace(read, sender=senders.get(read.sha256, "")))
+                answers.append(replace(read, sender=senders.get(read.sha256, "")))
             except AirgapError as error:
                 unreadable[path] = error
         sealed.sort(key=lambda bundle: (bundle.statement.created, bundle.statement.title))
-        receipts.sort(key=lambda answer: (answer.receipt.time, str(answer.path)))
-        return cls(tuple(sealed), tuple(receipts), unreadable, roots, _sender_roots(site))
+        answers.sort(key=lambda answer: (answer.receipt.time, str(answer.path)))
+        return cls(tuple(sealed), tuple(answers), unreadable, roots, _sender_roots(site))
 
     def find(self, stream: str, serial: int, statement_sha256: str) -> Sealed | None:
         """Return the bundle of a receipt, if it was sealed here with the same statement; else None."""
@@ -133,7 +138,8 @@ class Kept:
                 raise error
 
     def missing_receipts(self, entries: Iterable[LedgerEntry]) -> dict[Path, str]:
-        """Return the receipts that the ledger lists but that no longer exist, with a line about each.
+        """Return the receipts that the ledger lists but that no longer exist, with a line about each. Of the
+        entries, only those of `RECEIPT_EVENTS` count.
 
         Ledger lines of older versions have only the file name. Files that exist but do not count are in
         `unreadable`.
@@ -144,7 +150,7 @@ class Kept:
         unreadable = {path.name for path in self.unreadable}
         for entry in entries:
             path, sha256 = entry.details.get("receipt"), entry.details.get("receipt_sha256")
-            if entry.event not in ("load", "receipt") or not isinstance(path, str):
+            if entry.event not in RECEIPT_EVENTS or not isinstance(path, str):
                 continue
             name = Path(path).name
             if name not in unreadable and (sha256 not in sums if sha256 else name not in names):
@@ -160,7 +166,7 @@ def _loaded_senders(site: Site) -> dict[str, str]:
     if not exists(site.home / SENDERS):
         return {}
     with contextlib.suppress(AirgapError):  # a ledger that cannot be read is reported elsewhere
-        loads = entries(site.ledger_path, event="load")
+        loads = entries_of(site.ledger_path, "load")
         return {str(load.details.get("receipt_sha256")): load.sender for load in loads}
     return {}
 

@@ -5,7 +5,7 @@ from dataclasses import field
 from datetime import datetime, timedelta
 
 from airgap.audit.chain import LedgerState
-from airgap.audit.facts import OVERRIDE
+from airgap.audit.facts import MEDIUM, OVERRIDE
 from airgap.audit.record import END, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
@@ -26,6 +26,8 @@ _NORMAL = (Outcome.OK, NOTE, END)
 
 _ALARMING = (IntegrityError.exit_code, TrustError.exit_code, RollbackError.exit_code)
 """The exit codes of refusals that are alarms: changed bytes, signatures that do not count, an old bundle."""
+_SHOWN = ("pack", "sign", "load", "receipt", MEDIUM, OVERRIDE)
+"""The events of entries that a report shows if they were successful, too."""
 _CHECKING = (
     "verify", "media-verify", "media-write", "receive", "load", "serve", "send", "receipt", "kit-verify",
 )  # fmt: skip
@@ -43,7 +45,7 @@ class Report:
     """The number of checkpoints in bundles and receipts that the ledger was compared with."""
     review: Review
     entries: tuple[LedgerEntry, ...] = field(hash=False)
-    """All entries of the ledger, the oldest first."""
+    """The entries that a report may show, the oldest first."""
     since: datetime | None = None
     """The beginning of the period. It does not limit the entries about a bundle that has its own card."""
     roots: Mapping[int, TrustRoot] = field(default_factory=dict, hash=False)
@@ -125,13 +127,18 @@ def make_report(
     """
     kept = Kept.of(site)
     state, witnesses = check_witnessed(site, kept)
-    found = tuple(entries(site.ledger_path))
+    found = tuple(entries(site.ledger_path, where=_is_shown))
     missing = kept.missing_receipts(found).values()
     return Report(
         site=site.name, time=now, ledger=state, witnesses=witnesses, entries=found, since=since,
         roots=kept.roots, sender_roots=kept.sender_roots, lost=lost_media(found, kept.receipts),
         review=review(kept, site.name, now, overdue_after, missing),
     )  # fmt: skip
+
+
+def _is_shown(entry: LedgerEntry) -> bool:
+    """Return whether a report may show more of the entry than a bundle's own records do."""
+    return entry.event in _SHOWN or entry.result not in _NORMAL or bool(media_of(entry))
 
 
 def is_alarming(entry: LedgerEntry) -> bool:

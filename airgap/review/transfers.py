@@ -220,12 +220,17 @@ def _recall_alarms(transfer: Transfer) -> Iterable[str]:
 def _receipt_alarms(kept: Kept, site: str, now: datetime) -> Iterable[str]:
     sealed = {_key(bundle): bundle for bundle in reversed(kept.sealed)}
     earlier: dict[str, list[Receipt]] = defaultdict(list)
+    longest: dict[str, int] = defaultdict(lambda: -1)
     for answer in kept.receipts:
         receipt = answer.receipt
         if receipt.site != site:  # its own loads are of bundles that others sealed
             bundle = sealed.get(_bundle_of(receipt))
-            for text in find_alarms(receipt, bundle, earlier[receipt.site], kept.roots, now):
+            size = receipt.checkpoint["size"]
+            # a checkpoint that is later and longer than all others agrees with each of them
+            others = earlier[receipt.site] if size <= longest[receipt.site] else ()
+            for text in find_alarms(receipt, bundle, others, kept.roots, now):
                 yield f"{receipt.site}: {text}"
+            longest[receipt.site] = max(size, longest[receipt.site])
         earlier[receipt.site].append(receipt)
 
 

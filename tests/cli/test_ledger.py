@@ -28,6 +28,8 @@ def test_the_ledger_can_be_read_and_filtered(gap: Gap) -> None:
     assert events("--digest", str(API.descriptor.digest)) == ["load"]
     assert events("--digest", "sha256:" + "0" * 64) == []
     assert events("--limit", "1") == ["verify"]
+    assert events("--limit", "2") == ["load", "verify"]
+    assert events("--limit", "9") == events()
     lines = gap.offline("audit", "log").out.splitlines()
     assert lines[0].split() == [
         "SEQ",

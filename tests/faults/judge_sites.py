@@ -5,7 +5,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from airgap.audit.chain import check_ledger, read_ledger
+from airgap.audit.chain import check_ledger
+from airgap.audit.lines import read_ledger
 from airgap.audit.receipt import Receipt
 from airgap.errors import AirgapError
 from airgap.oci.digest import Digest

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from airgap.admin.backup import restore
-from airgap.audit.chain import read_ledger
 from airgap.audit.facts import read_facts
+from airgap.audit.lines import read_ledger
 from airgap.audit.record import MEDIUM
 from airgap.audit.report import entries
 from airgap.bundle.volumes import open_bundle

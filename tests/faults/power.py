@@ -6,7 +6,8 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from airgap.audit.chain import check_ledger, read_ledger
+from airgap.audit.chain import check_ledger
+from airgap.audit.lines import read_ledger
 from tests.faults.campaign import Campaign, Figures, differences, readable
 from tests.faults.final_state import final_state
 from tests.faults.judge_bundles import hashes_below

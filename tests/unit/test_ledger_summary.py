@@ -11,7 +11,8 @@ from airgap.audit.facts import LedgerFacts, read_facts
 from airgap.errors import FormatError, LedgerError
 from airgap.ledger_summary import SUMMARY, current_checkpoint, read_summary, write_summary
 from airgap.oci.strict_json import dump
-from airgap.site import Site
+from airgap.site import Site, now
+from airgap.site_check import check_site
 from airgap.trust.envelope import Envelope
 from airgap.trust.keys import SigningKey
 
@@ -66,6 +67,19 @@ def test_after_a_summary_of_an_older_version_the_whole_chain_is_checked(site: Si
     assert summary is not None
     assert summary.tree is None
     assert current_checkpoint(site.home, site.ledger_path) == checkpoint(check_ledger(site.ledger_path))
+
+
+@pytest.mark.parametrize("recording", [False, True])
+def test_a_command_that_may_write_replaces_a_summary_of_an_older_version(
+    site: Site, *, recording: bool
+) -> None:
+    facts = summarise(site)
+    facts.tree = None
+    write_summary(site.home, facts)
+    check_site(site.home, now(), recording=recording)
+    summary = read_summary(site.home)
+    assert summary is not None
+    assert (summary.tree is not None) is recording
 
 
 def test_a_summary_that_another_key_signed_does_not_count(site: Site) -> None:

@@ -2,12 +2,17 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+from airgap.audit import forms
 from airgap.audit.facts import LedgerFacts, Mark, read_facts
+from airgap.audit.forms import KnownForms
 from airgap.audit.ledger import Ledger
+from airgap.audit.search import entries_of, entries_on
 from airgap.errors import AirgapError, LedgerError
+from tests.unit.audit.ledgers import new_ledger
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -194,3 +199,67 @@ def test_a_summary_that_is_none(ledger, key, value):
     fields = json.loads(read_facts(ledger.path).to_bytes())
     with pytest.raises(AirgapError):
         LedgerFacts.parse(json.dumps({**fields, key: value}).encode())
+
+
+def test_facts_are_the_same_with_and_without_known_forms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "_UNLEARNED", 0)
+    monkeypatch.setattr(forms, "_SEEN", 1)
+    ledger = new_ledger(tmp_path)
+    for serial in range(4):
+        value = {"stream": "edge", "serial": serial, "epoch": 1, "statement_sha256": f"{serial:064x}"}
+        for event, details in (("pack", {"sealed": value}), ("load", {"accepted": value}), ("verify", {})):
+            with ledger.attempt(event, target="oci:/x") as attempt:
+                attempt.add(**details)
+        ledger.append("trust-change", "note", change="x", root_version=serial, fingerprint=f"{serial:064x}")
+        ledger.append("override", "note", change="clock")
+        ledger.append("pack", "begin")
+    with_forms = read_facts(ledger.path)
+    monkeypatch.setattr(KnownForms, "recognise", lambda *_: None)
+    assert with_forms == read_facts(ledger.path)
+    assert with_forms.sent["edge"].serial == with_forms.received["edge"].serial == 3
+    assert len(with_forms.begun) == 4
+
+
+def test_facts_of_a_ledger_of_known_forms_need_an_intact_chain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forms, "_UNLEARNED", 0)
+    monkeypatch.setattr(forms, "_SEEN", 1)
+    ledger = new_ledger(tmp_path)
+    for number in range(6):
+        ledger.append("verify", "note", path=f"/media/{number}")
+    changed = ledger.path.read_bytes().replace(b"/media/4", b"/media/9")
+    ledger.path.write_bytes(changed)
+    with pytest.raises(LedgerError, match=r"broken chain: .* line 6"):
+        read_facts(ledger.path)
+
+
+def test_the_lines_about_lost_media_are_in_the_summary(tmp_path: Path) -> None:
+    ledger = new_ledger(tmp_path)
+    for number in range(3):
+        ledger.append("verify", "note")
+        ledger.append("medium", "note", change="lost", medium={"serial": f"{number}"})
+    facts = LedgerFacts.parse(read_facts(ledger.path).to_bytes())
+    assert facts.media
+    assert entries_on(ledger.path, facts.media) == entries_of(ledger.path, "medium")
+    assert [entry.seq for entry in entries_on(ledger.path, facts.media)] == [2, 4, 6]
+
+
+def test_too_many_lines_about_lost_media_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airgap.audit.facts.MAX_MEDIA_NOTES", 2)
+    ledger = new_ledger(tmp_path)
+    for _ in range(4):
+        ledger.append("medium", "note", change="lost")
+    facts = read_facts(ledger.path)
+    assert facts.media is None
+    assert LedgerFacts.parse(facts.to_bytes()) == facts
+
+
+def test_a_summary_without_the_lines_about_lost_media_is_made_again(tmp_path: Path) -> None:
+    fields = json.loads(read_facts(new_ledger(tmp_path).path).to_bytes())
+    del fields["media"]
+    assert LedgerFacts.parse(json.dumps(fields).encode()).tree is None

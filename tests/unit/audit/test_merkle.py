@@ -53,3 +53,13 @@ def test_the_definition(leaves):
     assert tree.root() == by_definition(leaves).hex()
     assert tree.root() == by_definition(leaves).hex(), "asking changes nothing"
     assert len(tree._peaks) == len(leaves).bit_count(), "memory is O(log n)"
+
+
+@given(st.lists(st.lists(st.binary(max_size=3), max_size=20), max_size=5))
+def test_many_leaves_at_once_give_the_same_tree(parts):
+    one, many = MerkleTree(), MerkleTree()
+    for part in parts:
+        many.extend(part)
+        for leaf in part:
+            one.add(leaf)
+        assert many == one

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airgap.audit import chain, search
+from airgap.audit import lines, search
 from airgap.audit.report import LedgerEntry, entries
-from airgap.audit.search import entries_with, words_of
+from airgap.audit.search import entries_of, entries_with, entry_at, words_of
 from airgap.errors import LedgerError
 from tests.unit.audit.ledgers import new_ledger
 
@@ -52,6 +52,22 @@ def test_the_entry_is_found_by_what_its_begin_or_its_end_has(
     assert all(candidate == whole[candidate.seq] for candidate in candidates)
 
 
+def test_entries_of_events_are_those_of_all_entries(ledger: Path) -> None:
+    for events in (("load",), ("verify", "send"), ("pack",)):
+        assert entries_of(ledger, *events) == [e for e in entries(ledger) if e.event in events]
+
+
+def test_each_entry_is_found_by_its_number(ledger: Path) -> None:
+    made = new_ledger(ledger.parent)
+    made.append("load", "end", begin=1, result="late")  # the begin record has an end already
+    made.append("send", "end", begin=4, result="ok")
+    with ledger.open("ab") as stream:
+        stream.write(b"torn\n")
+    whole = {entry.seq: entry for entry in entries(ledger)}
+    assert {seq: entry_at(ledger, seq) for seq in range(12)} == {seq: whole.get(seq) for seq in range(12)}
+    assert set(whole) == {1, 2, 4, 5, 7, 8, 10}
+
+
 def test_few_lines_are_parsed(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "entries", None)
     assert seqs(entries_with(ledger, "depot-x")) == [2, 5]  # a line with an escape always counts
@@ -61,8 +77,8 @@ def test_few_lines_are_parsed(ledger: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_blocks_of_any_size_have_the_same_lines(
     ledger: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(chain, "_BLOCK_BYTES", size)
-    assert b"".join(chain.read_blocks(ledger)) == ledger.read_bytes()
+    monkeypatch.setattr(lines, "_BLOCK_BYTES", size)
+    assert b"".join(lines.read_blocks(ledger)) == ledger.read_bytes()
     assert seqs(entries_with(ledger, "depot-x")) == [2, 5]
     assert seqs(entries_with(ledger, "registry.test")) == [1, 2]
 
@@ -70,6 +86,26 @@ def test_blocks_of_any_size_have_the_same_lines(
 def test_entries_of_a_statement_are_found_by_its_digest(ledger: Path) -> None:
     assert seqs(entries_with(ledger, "OPS-12", {f"{70:x}".zfill(64)})) == [1, 2]
     assert seqs(entries_with(ledger, "OPS-12", {SHA256})) == [2]
+
+
+@pytest.mark.parametrize(
+    ("text", "apart", "matches"),
+    [
+        ("edge-0077", False, True), ("edge-007", False, True), ("edge-00", False, True), ("edge-", False, True),
+        ("dge-0771", False, False), ("edge-0078", False, False), ("other-0077", False, False),
+        ("77", False, True), ("app:1.5", False, True), ("APP:1.5", False, True), ("app:1.77", False, False),
+        ("sha256:1cc8", False, False), ("sha256:1cc8", True, True), ("sha256:1cc9", True, False),
+        ("vendor/edge-0077", False, True), ("ops-0012", False, True), ("ops-0013", False, False),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_title_must_be_there_as_one_text(text: str, apart: bool, matches: bool) -> None:
+    record = (
+        b'"stream":"edge","serial":77,"ref":"app:1.5","name":"blobs/sha256/1cc8","sender":"vendor",'
+        b'"ticket":"OPS-0012"'
+    )
+    may_match = search.matcher(text, apart=apart)
+    assert may_match is not None
+    assert may_match(record) is matches
 
 
 @pytest.mark.parametrize(
@@ -113,5 +149,7 @@ def test_there_is_no_ledger(tmp_path: Path) -> None:
 def test_a_title_that_has_the_text_has_the_word(text: str, serial: int) -> None:
     title = f"vendor/edge.g-{serial:04d}"
     record = f'"stream":"edge.g","serial":{serial},"sender":"vendor"'.encode()
-    if text.casefold() in title.casefold() and (words := words_of(text)):
-        assert search._matcher(words, ())(record)
+    may_match = search.matcher(text)
+    if text.casefold() in title.casefold() and may_match is not None:
+        assert may_match(record)
+        assert search.matcher(text, apart=True)(record)

@@ -1,13 +1,15 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airgap.audit.report import LedgerEntry
-from airgap.errors import UsageError
-from airgap.review.media import find_medium, known_media, lost_media, medium_id
+from airgap.errors import LedgerError, UsageError
+from airgap.review.media import find_medium, known_media, lost_media, lost_warnings, medium_id
+from airgap.site import Site
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 STICK = {"vendor": "SanDisk", "product": "Ultra", "serial": "4C53", "label": "STICK", "uuid": "AA-1"}
@@ -116,3 +118,11 @@ def test_whatever_a_record_says(media, change):
     ledger = [entry(1, media=media), entry(2, media="x"), *(marked(3, change, medium) for medium in media)]
     assert len(lost_media(ledger)) <= len(media)
     known_media(ledger)
+
+
+def test_a_ledger_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    site = Site.create(tmp_path / "home", "hq")
+    site.ledger_path.unlink(missing_ok=True)
+    site.ledger_path.mkdir()
+    with pytest.raises(LedgerError, match=r"^the ledger is not a regular file: .+/ledger\.jsonl"):
+        lost_warnings(site, [tmp_path])
