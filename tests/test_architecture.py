@@ -84,6 +84,7 @@ SHARED = (
 DOORS = {
     "cryptography": r"airgap\.trust\..+",
     "cyclonedx": r"airgap\.carry\.sbom",
+    "docker": r"airgap\.endpoints\.docker\.dial",
     "h11": r"airgap\.endpoints\.server\.(head|exchange)",
     "isal": r"airgap\.bundle\.compression",
     "packageurl": r"airgap\.carry\.sbom",
@@ -113,7 +114,7 @@ PACKAGES = {
 """The names of packages that are called otherwise than their module."""
 
 NETWORK = {
-    "socket": r"airgap\.endpoints\.(docker\.(dial|engine)|wire|server\.server|ssh\..+)",
+    "socket": r"airgap\.endpoints\.(docker\.engine|wire|server\.server|ssh\..+)",
     "ssl": r"airgap\.endpoints\.registry\.pool",
     "http": r"airgap\.endpoints\.((registry|server)\..+|wire)",
 }

@@ -1,7 +1,7 @@
 """The API of one Docker engine, as bounded requests and answers with our own errors.
 
-Docker's SDK is not used: its calls read answers to the end into memory, whatever their size, although an
-engine on the network is not trusted, and it takes longer to import than an image of few changes to load.
+The SDK only makes the connection: its calls read answers to the end into memory, whatever their size, and an
+engine on the network is not trusted.
 """
 
 import json

@@ -1,15 +1,15 @@
-"""Connections to Docker engines: TCP with or without TLS, and dialled ones, each of which is a unix socket or
-a separate SSH channel.
+"""Connections to Docker engines: a unix socket, TCP with or without TLS, and dialled ones, each of which is a
+separate SSH channel.
 
 Environment settings for HTTP in general (CAs, proxies, logins in .netrc) are ignored here.
 """
 
 import os
-import socket
 from collections.abc import Callable
 from typing import Any, cast
 
 import requests
+from docker.transport.unixconn import UnixHTTPAdapter, UnixHTTPConnectionPool
 from requests import PreparedRequest, RequestException, Response
 from requests.adapters import HTTPAdapter
 from urllib3 import disable_warnings
@@ -23,8 +23,8 @@ from airgap.endpoints.wire import bounded_pools, bounded_response
 from airgap.errors import EndpointError, describe_cause
 
 Dial = Callable[[], object]
-"""Opens one more connection to an engine: a socket, or an object like one, whose `idle` is true if it is open
-and has no bytes to read.
+"""Opens one more connection to an engine: a socket-like object, whose `idle` is true if it is open and has no
+bytes to read.
 """
 OpenSsh = Callable[[str, str], Dial]
 """Connects to `ssh://[user@]host[:port][/socket]`, to the engine of a client program there (`docker`,
@@ -33,8 +33,10 @@ OpenSsh = Callable[[str, str], Dial]
 ChooseProxy = Callable[[str], str | None]
 """The URL of the proxy, with its login, for an `http://` or `https://` URL."""
 
-_URL = "http://localhost"
+_URL = "http://docker.ssh:2375"
 """Never looked up: all requests to it go through the dialler."""
+_LOCAL = "http+docker://localhost"
+"""Never looked up either: the adapter has the socket's path."""
 
 _X509_STRICT, _X509_PARTIAL_CHAIN = 0x20, 0x80000  # X509_V_FLAG_* of OpenSSL
 
@@ -67,21 +69,10 @@ def dialled(dial: Dial) -> EngineSession:
 def local(path: str, timeout: int) -> EngineSession:
     """Return a session over a unix socket; a relative path starts at the current folder.
 
-    `timeout` is the longest time, in seconds, until it is connected.
+    `timeout` is the longest time, in seconds, without a byte.
     """
-    address = os.path.abspath(path)  # noqa: PTH100 - a link stays a link
-
-    def dial() -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.settimeout(timeout)
-            connection.connect(address)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    return dialled(dial)
+    socket = os.path.abspath(path)  # noqa: PTH100 - a link stays a link
+    return EngineSession(_LOCAL, cast("HTTPAdapter", _UnixAdapter(f"http+unix://{socket}", timeout)))
 
 
 def remote(address: EngineAddress, proxy: ChooseProxy) -> EngineSession:
@@ -97,6 +88,22 @@ def remote(address: EngineAddress, proxy: ChooseProxy) -> EngineSession:
     if (chosen := proxy(session.base_url)) is not None:
         session.proxies = {"http": chosen, "https": chosen}
     return session
+
+
+class _UnixPool(UnixHTTPConnectionPool):
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.response_class = bounded_response()
+        return connection
+
+
+class _UnixAdapter(UnixHTTPAdapter):
+    def get_connection(self, url: Any, proxies: Any = None) -> Any:  # noqa: ARG002
+        with self.pools.lock:
+            if (pool := self.pools.get(url)) is None:
+                pool = _UnixPool(url, self.socket_path, self.timeout, maxsize=self.max_pool_size)
+                self.pools[url] = pool
+        return pool
 
 
 class _BoundedAdapter(HTTPAdapter):
@@ -168,9 +175,7 @@ class _Connection(HTTPConnection):
 
     @property
     def is_connected(self) -> bool:
-        """Return whether it can be used again: each new SSH channel starts a program on its host."""
-        if isinstance(self.sock, socket.socket):
-            return super().is_connected
+        """Return whether it can be used again: each new one starts a program on the remote machine."""
         return self.sock is not None and bool(getattr(self.sock, "idle", False))
 
 
@@ -181,7 +186,7 @@ class _Pool(HTTPConnectionPool):
 class _Adapter(HTTPAdapter):
     def __init__(self, dial: Dial) -> None:
         super().__init__()
-        self._pool = _Pool("localhost", maxsize=8, dial=dial)
+        self._pool = _Pool("docker.ssh", maxsize=8, dial=dial)
 
     def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
         return self._pool

@@ -1,6 +1,6 @@
 """Docker engines and podman, as a source and as a target (Docker Engine API 1.41 and later).
 
-`dial` makes the connection, `client` sends requests over it, and `answers` reads the answers.
+The SDK makes the connection; `client` sends requests over it, and `answers` reads the answers.
 """
 
 import json
@@ -321,6 +321,6 @@ def _requests(
 
 
 def _check_socket_is_listening(path: str) -> None:
-    """Raise `OSError` if no process listens on a unix socket: its cause decides the hint."""
+    """Raise `OSError` if no process listens on a unix socket: the SDK would leave its own socket open."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.connect(path)

@@ -1,4 +1,4 @@
-"""Requests over a dialler, against the stub of the engine: answers, streams, and no other way out."""
+"""The SDK over a dialler, against the stub of the engine: requests, streams, and no other way out."""
 
 import socket
 
