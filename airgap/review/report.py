@@ -5,8 +5,8 @@ from dataclasses import field
 from datetime import datetime, timedelta
 
 from airgap.audit.chain import LedgerState
-from airgap.audit.facts import MEDIUM, OVERRIDE
-from airgap.audit.record import END, NOTE, Outcome
+from airgap.audit.facts import OVERRIDE
+from airgap.audit.record import END, MEDIUM, NOTE, Outcome
 from airgap.audit.report import LedgerEntry, entries
 from airgap.errors import IntegrityError, RollbackError, TrustError
 from airgap.review.export import medium_name, statement_of
