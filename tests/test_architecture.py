@@ -18,17 +18,8 @@ PACKAGE = Path(airgap.__file__).parent
 UNIT = Path(__file__).parent / "unit"
 
 GROUND = (
-    "account",
-    "durable",
-    "errors",
-    "hiding",
-    "limits",
-    "owned",
-    "programs",
-    "times",
-    "values",
-    "workers",
-)
+    "account", "durable", "errors", "hiding", "limits", "owned", "programs", "times", "values", "workers",
+)  # fmt: skip
 """Single modules that need nothing but one another; together they are one room."""
 
 SAME_ROOM = {"sender_state": "site"}
