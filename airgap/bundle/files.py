@@ -32,43 +32,28 @@ BUNDLE_FOLDERS = ("blobs", "blobs/sha256", "blobs/sha512", "sig", "trust")
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(slots=True)
-class media_errors:  # noqa: N801 - used as a context manager, and faster than a generator
-    """Turns an `OSError` into a `MediaError`. `what` says what failed, `subject` is its file or folder."""
-
-    what: str
-    subject: object
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError):
-            raise MediaError.of(error, self.what, self.subject) from error
+@contextlib.contextmanager
+def media_errors(what: str, subject: object) -> Iterator[None]:
+    """Turn an `OSError` into a `MediaError`. `what` says what failed, and `subject` is its file or folder."""
+    try:
+        yield
+    except OSError as error:
+        raise MediaError.of(error, what, subject) from error
 
 
-@dataclass(slots=True)
-class closing_file:  # noqa: N801 - used as a context manager, and faster than a generator
-    """Gives a descriptor, and closes it once at the end. The system may report a failed write only when the
+@contextlib.contextmanager
+def closing_file(fd: int, subject: object, what: str = "cannot write") -> Iterator[int]:
+    """Yield a descriptor, and close it once at the end. The system may report a failed write only when the
     file is closed (close(2)); an earlier error takes precedence.
     """
-
-    fd: int
-    subject: object
-    what: str = "cannot write"
-
-    def __enter__(self) -> int:
-        return self.fd
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        try:
-            os.close(self.fd)
-        except OSError as failed:
-            if error is None:
-                raise MediaError.of(failed, self.what, self.subject) from failed
+    try:
+        yield fd
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.close(fd)
+        raise
+    with media_errors(what, subject):
+        os.close(fd)
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
