@@ -55,16 +55,8 @@ FLOORS = {
 """A module imports only from lower floors, its own package aside. The version, in `airgap` itself, is for all."""
 
 NEIGHBOURS = (
-    "archive",
-    "containerd",
-    "docker",
-    "files_folder",
-    "images_folder",
-    "layout",
-    "registry",
-    "server",
-    "ssh",
-)
+    "archive", "containerd", "docker", "files_folder", "images_folder", "layout", "registry", "server", "ssh",
+)  # fmt: skip
 """The endpoints. `archive_tar` is a part of `archive`; no neighbour imports another."""
 SHARED = (
     "ports", "engine_info", "remote", "attachments", "logins", "listing", "naming", "save_format", "save_stream",
