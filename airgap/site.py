@@ -17,7 +17,7 @@ receipts/<site>/        receipts that came back from other sites
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -31,6 +31,7 @@ from airgap.bundle.stream_name import STREAM_GRAMMAR
 from airgap.durable import exists, sync_folder
 from airgap.errors import KeyFileError, MediaError, TrustError, UsageError
 from airgap.limits import MAX_PUBLIC_KEY_BYTES, MAX_SENDERS, MAX_SITE_FILE_BYTES
+from airgap.oci.reference import ImageReference
 from airgap.oci.strict_json import Fields, dump, parse_object
 from airgap.owned import read_owned
 from airgap.sender_state import SENDER_FILE, SENDER_GRAMMAR, SENDERS, MarkKind, SenderState
@@ -148,6 +149,17 @@ class Site(SenderState):
     def each_sender(self) -> "list[Site]":
         """Return this site with the state of each sender, the first one first."""
         return [self.from_sender(name) for name in ("", *self.other_senders())]
+
+    def refused_names(self, sender: str, names: Iterable[ImageReference]) -> list[ImageReference]:
+        """Return the names that a sender may not set at any target, so that a load needs `--map` for them.
+
+        Args:
+            sender: The sender's name; empty if there is only one.
+            names: The names of the images in its bundle.
+        """
+        state = next(state for state in self.each_sender() if sender in ("", state.sender_name))
+        rules = state.settings.rules
+        return [] if rules is None else rules.refused_everywhere(names)
 
     def install_root(self, signed: SignedRoot) -> None:
         """Store a root. Raises `TrustError` if a key in it belongs to another sender, because the bundles of

@@ -149,10 +149,8 @@ def _refusal(authenticated: "Authenticated", this_site: "Receiver") -> str | Non
 
 def _name_refusal(authenticated: "Authenticated", site: "Site") -> str | None:
     """Return which names its sender may not set at any target; else None."""
-    from airgap.offline.allowed_names import names_refused_everywhere
-
     names = [image.name for image in authenticated.statement.images]
-    refused = names_refused_everywhere(site, authenticated.sender, names)
+    refused = site.refused_names(authenticated.sender, names)
     if not refused:
         return None
     more = f" and {len(refused) - 1} more" if refused[1:] else ""

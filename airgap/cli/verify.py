@@ -141,10 +141,8 @@ def _hollow(bundle: "VerifiedBundle") -> list[str]:
 
 
 def _refused_names(site: "Site", bundle: "VerifiedBundle") -> list[str]:
-    from airgap.offline.allowed_names import names_refused_everywhere
-
     names = (image.name for image in bundle.images)
-    return list(map(str, names_refused_everywhere(site, bundle.sender, names)))
+    return list(map(str, site.refused_names(bundle.sender, names)))
 
 
 def _missed(bundle: "VerifiedBundle") -> str:

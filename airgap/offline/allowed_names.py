@@ -1,7 +1,7 @@
 """Refuses the names of a bundle that its sender may not set (FORMAT.md §12)."""
 
 import shlex
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 from airgap.audit.receipt import PRESENT
 from airgap.audit.search import entries_of
@@ -94,18 +94,3 @@ def name_check(site: Site, target: Target) -> Callable[[Sequence[VerifiedImage]]
 def rules_for(site: Site) -> AllowedNames:
     """Return the rules of the sender whose state `site` has."""
     return AllowedNames(site.sender_name, site.settings.rules)
-
-
-def names_refused_everywhere(
-    site: Site, sender: str, names: Iterable[ImageReference]
-) -> list[ImageReference]:
-    """Return the names that a sender may not set at any target, so that a load needs `--map` for them.
-
-    Args:
-        site: This site, with the state of any sender.
-        sender: The sender's name; empty if there is only one.
-        names: The names of the images in its bundle.
-    """
-    state = next(state for state in site.each_sender() if sender in ("", state.sender_name))
-    rules = state.settings.rules
-    return [] if rules is None else rules.refused_everywhere(names)
