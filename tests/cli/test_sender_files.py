@@ -5,13 +5,17 @@ import shutil
 
 import pytest
 
+from airgap.trust import age
 from tests.cli.conftest import Gap, Side
 from tests.cli.sender_support import Load, Vendor, marks
 
 # -- the files of the senders
 
 
-def test_a_backup_has_the_senders(gap: Gap, acme: Vendor, load: Load) -> None:
+def test_a_backup_has_the_senders(
+    gap: Gap, acme: Vendor, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(age, "WORK_FACTOR", 2)
     first, second = acme.pack("1"), acme.pack("2")
     load(second)
     gap.offline("backup", gap.folder / "b.age")
