@@ -68,7 +68,7 @@ def measure(
     for pid in servers:
         _forget_peak(pid)
     _touch(disk, memory)
-    before, free = _processor(servers), _free(disk)
+    before, free = processor(servers), _free(disk)
     with log.open("wb") as out:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -85,7 +85,7 @@ def measure(
     return Sample(
         wall=wall,
         cpu=usage.ru_utime + usage.ru_stime,
-        daemon_cpu=_processor(servers) - before,
+        daemon_cpu=processor(servers) - before,
         rss=watch.rss,
         daemon_rss=sum(map(_peak, servers)),
         disk=max(free - watch.free, 0),
@@ -189,7 +189,7 @@ def _forget_peak(pid: int) -> None:
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def _processor(pids: Sequence[int]) -> float:
+def processor(pids: Sequence[int]) -> float:
     """Seconds of processor time of processes and of their children that have ended."""
     ticks = 0
     for pid in pids:

@@ -190,7 +190,7 @@ class World:
 def daemon_of(server: RealRegistry | Engine) -> Daemon:
     """The server's process, and for an engine its temporary folders."""
     temporary = [server.folder / "data" / name for name in _TEMPORARY] if isinstance(server, Engine) else []
-    return Daemon(server._service._process.pid, tuple(temporary))
+    return Daemon(server.pid, tuple(temporary))
 
 
 def _tar(folder: Path) -> Path:

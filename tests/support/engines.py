@@ -62,6 +62,11 @@ class Engine:
             self.stop()
             raise
 
+    @property
+    def pid(self) -> int:
+        """Its first process."""
+        return self._service.pid
+
     def docker(self, *args: str | Path, input: bytes | None = None) -> subprocess.CompletedProcess[bytes]:  # noqa: A002
         """Runs the docker client on this engine; raises CommandFailedError, with all output, if it fails."""
         # An empty context: a name from the developer's settings would win over DOCKER_HOST.

@@ -83,6 +83,11 @@ class Service:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self._process.pid
+
     def poll(self, what: str) -> Iterator[None]:
         """Yields until the caller breaks off; fails with the log when the process ends or never gets there."""
         for _ in attempts():

@@ -34,6 +34,11 @@ class RealRegistry:
         """What the registry has logged, one line a request included."""
         return self._service.log.read_text(errors="replace")
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._service.pid
+
     def stop(self) -> None:
         self._service.stop()
         shutil.rmtree(self.folder)
