@@ -18,8 +18,6 @@ from airgap.oci.digest import fill
 
 Log = Callable[[str], None]
 
-_PIECE_BYTES = 256 << 10
-"""What is read of a blob and sent at a time: each connection has two such buffers."""
 _NOTHING = memoryview(b"")
 _SHOWN = 300
 _READS = frozenset({"GET", "HEAD"})
@@ -93,7 +91,7 @@ class Exchange:
         if request.has_body:
             return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a request body is not allowed"), _NOTHING
         try:
-            return await _prepared(self._catalogue, request)
+            return await _prepared(self._catalogue, request, self._connection.piece_bytes)
         except RecalledError as error:
             self._log(f"error: {error}")
             return problem(HTTPStatus.FORBIDDEN, "DENIED", "the bundle is recalled"), _NOTHING
@@ -195,11 +193,13 @@ def _frame(wire: h11.Connection, *events: h11.Event) -> bytes:
     return b"".join(filter(None, map(wire.send, events)))
 
 
-async def _prepared(catalogue: Catalogue, request: ClientRequest) -> tuple[Reply, memoryview]:
+async def _prepared(
+    catalogue: Catalogue, request: ClientRequest, piece_bytes: int
+) -> tuple[Reply, memoryview]:
     """Make the reply in a thread, with the first piece of its blob. Waits for the thread even if this task is
     cancelled, and closes what it has opened.
     """
-    task = asyncio.ensure_future(asyncio.to_thread(_prepare, catalogue, request))
+    task = asyncio.ensure_future(asyncio.to_thread(_prepare, catalogue, request, piece_bytes))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -209,7 +209,7 @@ async def _prepared(catalogue: Catalogue, request: ClientRequest) -> tuple[Reply
         raise
 
 
-def _prepare(catalogue: Catalogue, request: ClientRequest) -> tuple[Reply, memoryview]:
+def _prepare(catalogue: Catalogue, request: ClientRequest, piece_bytes: int) -> tuple[Reply, memoryview]:
     """Make the reply to GET or HEAD. The first piece of a blob is read here, as its error can still be the
     answer.
     """
@@ -218,7 +218,7 @@ def _prepare(catalogue: Catalogue, request: ClientRequest) -> tuple[Reply, memor
     if reply.blob is None or request.method == "HEAD":
         return reply, _NOTHING
     try:
-        return reply, _fill(reply.blob, memoryview(bytearray(min(_PIECE_BYTES, reply.blob.length))))
+        return reply, _fill(reply.blob, memoryview(bytearray(min(piece_bytes, reply.blob.length))))
     except BaseException:
         reply.blob.stream.close()
         raise

@@ -26,6 +26,9 @@ from airgap.limits import MAX_REQUEST_HEAD_BYTES
 _CLOSE_SECONDS = 5.0
 _BACKLOG = 128
 _TICK_SECONDS = 0.05
+_MAX_PIECE_BYTES = 1 << 20
+_BUFFER_BYTES = 64 << 20
+"""What the buffers of all connections take, if they are as large as the newest connection's."""
 
 
 class ImageServer:
@@ -135,7 +138,8 @@ class ImageServer:
         task = asyncio.current_task()
         peer = writer.get_extra_info("peername") or ("",)
         cut = task.cancel if task else writer.transport.abort
-        connection = ClientConnection(peer[0], cut, writer.transport.get_write_buffer_size)
+        piece_bytes = min(_MAX_PIECE_BYTES, _BUFFER_BYTES // (2 * len(self._tasks)))
+        connection = ClientConnection(peer[0], cut, writer.transport.get_write_buffer_size, piece_bytes)
         try:
             slots.arrive(connection)
             async with asyncio.timeout(self._limits.idle_timeout):

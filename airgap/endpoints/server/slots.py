@@ -48,6 +48,8 @@ class ClientConnection:
     """Called if the connection loses its slot, or does not get one."""
     pending: Callable[[], int] = int
     """Returns the bytes of the answer that wait for the reader: as long as the number changes, it reads."""
+    piece_bytes: int = 256 << 10
+    """What is read of a blob and sent at a time; there are two buffers of this size during an answer."""
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
     busy: bool = False
     """True if a request is being answered."""
