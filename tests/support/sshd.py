@@ -54,6 +54,11 @@ class Sshd:
         self._service.wait_for_line(f"listening on 127.0.0.1 port {self.port}", "sshd")
 
     @property
+    def pid(self) -> int:
+        """Its first process."""
+        return self._service.pid
+
+    @property
     def home(self) -> Path:
         return self.folder / "home"
 
