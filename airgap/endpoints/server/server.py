@@ -27,7 +27,7 @@ _CLOSE_SECONDS = 5.0
 _BACKLOG = 128
 _TICK_SECONDS = 0.05
 _MAX_PIECE_BYTES = 1 << 20
-_BUFFER_BYTES = 64 << 20
+_BUFFER_BYTES = 32 << 20
 """What the buffers of all connections take, if they are as large as the newest connection's."""
 
 
