@@ -91,7 +91,7 @@ class Exchange:
         if request.has_body:
             return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a request body is not allowed"), _NOTHING
         try:
-            return await _prepared(self._catalogue, request, self._connection.piece_bytes)
+            return await _prepared(self._catalogue, request, self._connection.piece_bytes())
         except RecalledError as error:
             self._log(f"error: {error}")
             return problem(HTTPStatus.FORBIDDEN, "DENIED", "the bundle is recalled"), _NOTHING
