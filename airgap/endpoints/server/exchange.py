@@ -118,19 +118,19 @@ class Exchange:
     ) -> None:
         """Send a blob piece by piece; while one is sent, a thread reads and checks the next."""
         left = blob.length - len(first)
-        piece, spare = first, memoryview(bytearray(min(len(first), left)))
+        used, spare = first, memoryview(bytearray(min(len(first), left)))
         raw: bytes | memoryview = _frame(wire, head, h11.Data(data=first))  # type: ignore[arg-type]  # any buffer will do
         while left:
-            ahead = asyncio.ensure_future(asyncio.to_thread(_fill, blob, spare[:left]))
+            size = min(left, len(spare), self._connection.piece_bytes())
+            ahead = asyncio.ensure_future(asyncio.to_thread(_fill, blob, spare[:size]))
             try:
                 await self._write(raw)
             finally:
                 await asyncio.wait([ahead])  # even after an error: the thread uses the stream
                 ahead.exception()
-            spare, piece = piece, ahead.result()
-            left -= len(piece)
-            wire.send_with_data_passthrough(h11.Data(data=piece))  # type: ignore[arg-type]  # h11 counts them
-            raw = piece
+            used, spare, raw = spare, used, ahead.result()
+            left -= len(raw)
+            wire.send_with_data_passthrough(h11.Data(data=raw))  # type: ignore[arg-type]  # h11 counts them
         await self._write(raw)
 
     async def _write(self, raw: bytes | memoryview) -> None:

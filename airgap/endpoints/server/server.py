@@ -27,9 +27,9 @@ from airgap.limits import MAX_REQUEST_HEAD_BYTES
 _CLOSE_SECONDS = 5.0
 _BACKLOG = 128
 _TICK_SECONDS = 0.05
-_MAX_PIECE_BYTES = 1 << 20
+_MAX_PIECE_BYTES = 512 << 10
 _BUFFER_BYTES = 24 << 20
-"""The buffers of all connections together."""
+"""The buffers of all connections together; shares are equal, so that no client is faster than another."""
 
 
 class ImageServer:
