@@ -12,6 +12,7 @@ What this side seals itself (`sent/`) belongs to no other sender, and is in the 
 """
 
 import contextlib
+import os
 import re
 from contextlib import AbstractContextManager
 from enum import StrEnum
@@ -134,6 +135,14 @@ class SenderState:
                 raws[int(match[1])] = raw = read_owned(path, min(left, MAX_ROOT_BYTES))
                 left -= len(raw)
         return dict(sorted(raws.items()))
+
+    def root_files(self) -> frozenset[str]:
+        """Return the names of the files in the folder of the roots. They are enough to notice a new root,
+        because the file of an installed root does not change.
+        """
+        folder = self.folder / "trust"
+        with media_errors("cannot read", folder), os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries)
 
     def root(self) -> SignedRoot:
         """Return the newest installed root, after a walk from the oldest one, which was installed by hand."""

@@ -15,9 +15,9 @@ from airgap.bundle.contents import ENVELOPE_FILE, STATEMENT_FILE, signature_file
 from airgap.bundle.files import BUNDLE_FOLDERS
 from airgap.carry.verify import CheckedBundle
 from airgap.endpoints.remote import FileKind, Host
-from airgap.errors import TransportError
+from airgap.errors import SizeMismatchError, TransportError
 from airgap.limits import MAX_REMOTE_SUMS_BYTES
-from airgap.oci.digest import CHUNK, Advance, ByteStream, CheckedReader, Digest
+from airgap.oci.digest import Advance, ByteStream, CheckedReader, Digest, copy
 from airgap.progress import Progress
 from airgap.values import dataclass
 from airgap.workers import run_all
@@ -41,7 +41,10 @@ class Outgoing:
     name: str
     size: int
     sha256: str
-    open: Callable[[], ByteStream]
+    open: Callable[[int], ByteStream]
+    """Opens the file at an offset in bytes. The content is not checked: the host's copy is."""
+    check: Callable[[], object]
+    """Raises `IntegrityError` if the file here is wrong; called if the host's copy is."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +70,7 @@ class Sent:
 
 
 def outgoing(bundle: CheckedBundle) -> list[Outgoing]:
-    """Return every file of the bundle, largest first and envelope last, each with a checked reader."""
+    """Return every file of the bundle, largest first and envelope last."""
     listed = [_listed(bundle, name) for name in bundle.statement.subjects]
     envelope = bundle.envelope
     small = {signature_file(signature.keyid): signature.sig for signature in envelope.signatures}
@@ -79,15 +82,43 @@ def outgoing(bundle: CheckedBundle) -> list[Outgoing]:
 def _listed(bundle: CheckedBundle, name: str) -> Outgoing:
     size, sha256 = bundle.sizes[name], bundle.statement.subjects[name]
 
-    def open_checked() -> ByteStream:
-        stream = bundle.folder.open(name)
-        return CheckedReader(stream, Digest("sha256", sha256), size, bundle.folder.where(name))
+    subject = bundle.folder.where(name)
 
-    return Outgoing(name, size, sha256, open_checked)
+    def open_at(offset: int) -> ByteStream:
+        stream = bundle.folder.open(name)
+        stream.seek(offset)
+        return _SizedReader(stream, size - offset, subject)
+
+    def check() -> None:
+        digest = Digest("sha256", sha256)
+        with closing(CheckedReader(bundle.folder.open(name), digest, size, subject)) as reader:
+            copy(reader, lambda _: None)
+
+    return Outgoing(name, size, sha256, open_at, check)
 
 
 def _small(name: str, raw: bytes) -> Outgoing:
-    return Outgoing(name, len(raw), Digest.of(raw).hex, lambda: io.BytesIO(raw))
+    return Outgoing(name, len(raw), Digest.of(raw).hex, lambda at: io.BytesIO(raw[at:]), lambda: None)
+
+
+class _SizedReader:
+    """Reads exactly `left` bytes. Raises `SizeMismatchError` if the stream ends before."""
+
+    def __init__(self, stream: ByteStream, left: int, subject: object) -> None:
+        self._stream = stream
+        self._left = left
+        self._subject = subject
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        view = buffer[: self._left]
+        count = self._stream.readinto(view) or 0
+        if view and not count:
+            raise SizeMismatchError("wrong size", subject=self._subject, want=f"{self._left:,} bytes more")
+        self._left -= count
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -243,8 +274,7 @@ class HostSender:
         if not offset and file.name in self._parts:
             self.host.remove(path)
         if offset < file.size or not offset:
-            with closing(file.open()) as stream:
-                _skip(stream, offset)
+            with closing(file.open(offset)) as stream:
                 self.host.write(path, stream, offset, self._counting(file.name, advance))
         with self._lock:
             self._parts[file.name] = file.size
@@ -263,9 +293,12 @@ class HostSender:
     # -- proof
 
     def _prove(self, batch: Sequence[Outgoing], resumed: Sequence[Outgoing]) -> None:
-        """Check the partial files. The beginning of a resumed one may be wrong: it is sent again, whole."""
+        """Check the partial files. The beginning of a resumed one may be wrong: it is sent again, whole. Only
+        the host hashes what is sent; if that is wrong, the file here is hashed too, to see which one it is.
+        """
         wrong = self._wrong_parts(batch)
         for file in wrong:
+            file.check()
             if file in resumed:
                 self._write(file, 0, lambda _: None)
         again = [file for file in wrong if file in resumed]
@@ -329,13 +362,3 @@ def _batches(files: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
         batch.append(file)
     if batch:
         yield batch
-
-
-def _skip(stream: ByteStream, size: int) -> None:
-    """Read and discard the bytes that the host already has, so that the reader checks the whole content."""
-    buffer = memoryview(bytearray(min(size, CHUNK) or 1))
-    while size:
-        count = stream.readinto(buffer[: min(size, len(buffer))]) or 0
-        size -= count
-        if not count:
-            return

@@ -77,6 +77,12 @@ class ContentSource(Endpoint):
         """Return whether there is such a blob or document; reading it shows whether it is correct."""
         return True
 
+    def check_usable(self) -> None:
+        """Raise `RecalledError` if its images must no longer be used: a bundle can be recalled at any time.
+        May be called from several threads.
+        """
+        return
+
 
 class NamedSource(ContentSource):
     """A content source that can list its names: an OCI layout, a bundle."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Self
 
+from airgap.carry.recall_watch import RecallWatch
 from airgap.carry.verify import VerifiedBundle
 from airgap.carry.verify_small_files import VerifiedImage
 from airgap.endpoints.ports import NamedSource
@@ -11,16 +12,20 @@ from airgap.oci.digest import ByteStream, Digest
 from airgap.oci.documents import Descriptor
 from airgap.oci.reference import ImageReference
 from airgap.offline.missing_base import missing_layers
+from airgap.site import Site
 
 
 class BundleSource(NamedSource):
     """A verified bundle as a source.
 
-    The blobs that a delta leaves out are read from other bundles, which `build_on` finds.
+    The blobs that a delta leaves out are read from other bundles, which `build_on` finds. If a `site` is
+    given, the bundle is refused as soon as a trust root there recalls it or a bundle that it builds on.
     """
 
-    def __init__(self, bundle: VerifiedBundle) -> None:
+    def __init__(self, bundle: VerifiedBundle, site: Site | None = None) -> None:
         self.bundle = bundle
+        self.watches = [] if site is None else [RecallWatch(bundle, site)]
+        """What `check_usable` asks."""
         self._images = {image.name: image for image in bundle.images}
         self._bases: dict[Digest, VerifiedBundle] = {}
 
@@ -36,6 +41,7 @@ class BundleSource(NamedSource):
         for other in others:
             in_other = [digest for digest in left_out if digest.path in other.bundle.sizes]
             self._bases |= dict.fromkeys(in_other, other.bundle)
+            self.watches += other.watches if in_other else []
         if missing := [digest for digest in left_out if digest not in self._bases]:
             raise missing_layers(
                 missing,
@@ -47,6 +53,10 @@ class BundleSource(NamedSource):
 
     def names(self) -> list[ImageReference]:
         return list(self._images)
+
+    def check_usable(self) -> None:
+        for watch in self.watches:
+            watch.check()
 
     def resolve(self, reference: ImageReference) -> Descriptor:
         for image in self.bundle.images:

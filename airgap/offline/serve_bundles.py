@@ -48,7 +48,7 @@ def served(places: Sequence[BundleLocation], operator: Operator) -> Iterator[lis
         for bundle in given:
             folder = open_bundle(bundle.location)
             stack.callback(folder.close)
-            sources[id(bundle)] = BundleSource(verify(folder, receivers[bundle.mark]))
+            sources[id(bundle)] = BundleSource(verify(folder, receivers[bundle.mark]), bundle.site)
         newest = {id(bundles[-1]) for bundles in by_stream(given)}
         for bundle in (bundle for bundle in given if id(bundle) in newest):
             beside = [sources[id(other)] for other in given if other.site.sender == bundle.site.sender]

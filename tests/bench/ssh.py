@@ -1,7 +1,6 @@
 """`airgap send` to OpenSSH servers on loopback, beside stock `sftp` and `scp`.
 
-The peers only copy. airgap also hashes every byte before it sends it, syncs each file, and has the host
-hash it. So the peers are measured once more with `sha256sum` of all files on the host after the copy, and a
+The peers only copy. airgap also syncs each file and has the host hash it. So the peers are measured once more with `sha256sum` of all files on the host after the copy, and a
 sync. To twenty hosts the whole bundle goes to each.
 """
 

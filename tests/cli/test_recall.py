@@ -2,9 +2,12 @@
 
 import json
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -13,6 +16,7 @@ from airgap.site import Site
 from airgap.trust.proposal import Proposal
 from airgap.trust.root import SignedRoot
 from tests.cli.conftest import PASSPHRASE, Gap, Side, files_of
+from tests.cli.processes import PATIENCE, started
 from tests.cli.test_older import images_of
 from tests.cli.trust_support import proposed, version
 from tests.support.bundles import sign_root
@@ -53,6 +57,21 @@ def known(loaded: Gap) -> Gap:
     """The second bundle is recalled, and the receiving side knows."""
     loaded.offline("trust", "install", recall(loaded))
     return loaded
+
+
+def test_a_running_server_refuses_it(loaded: Gap) -> None:
+    bundles = [loaded.stick / f"stack-000{serial}" for serial in (1, 2)]
+    words = ("serve", *bundles, "--port", "0", "--json")
+    with started(loaded.offline.home, *words, stdout=subprocess.PIPE) as process:
+        told = json.loads(b"".join([*iter(process.stdout.readline, b"}\n"), b"}"]))
+        url = f"http://{told['address']}/v2/{told['repositories'][0]}/manifests/"
+        with urlopen(url + "1", timeout=PATIENCE) as answer:
+            digest = answer.headers["Docker-Content-Digest"]
+        loaded.offline("trust", "install", recall(loaded, 1))  # the base of what is served
+        for path in (url + "1", url + digest, url.replace("manifests", "blobs") + digest):
+            with pytest.raises(HTTPError, match="403") as caught:
+                urlopen(path, timeout=PATIENCE)
+            assert b"the bundle is recalled" in caught.value.read()
 
 
 # -- the sending side

@@ -45,7 +45,9 @@ def problem(status: int, code: str, message: str, **headers: str) -> Reply:
 
 
 def answer(catalogue: Catalogue, target: str, wanted_range: str | None = None) -> Reply:
-    """Make the reply to GET or HEAD. Raises what the source raises if its content cannot be read."""
+    """Make the reply to GET or HEAD. Raises what the source raises if its content cannot be read, and
+    `RecalledError` for the content of a recalled bundle.
+    """
     route = parse_path(target)
     if route is None:
         return problem(HTTPStatus.NOT_FOUND, "UNSUPPORTED", "no such path")
@@ -83,6 +85,7 @@ def _manifest(repository: Repository, digest: Digest | None) -> Reply:
     content = None if digest is None else repository.documents.get(digest)
     if content is None:
         return problem(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", "no such image here")
+    content.source.check_usable()
     descriptor = content.descriptor
     headers = {"Content-Type": descriptor.media_type, "Docker-Content-Digest": str(descriptor.digest)}
     return Reply(HTTPStatus.OK, headers, content.read_document())
@@ -92,6 +95,7 @@ def _blob(content: ServedContent, wanted_range: str | None) -> Reply:
     """Make the reply with a blob. A whole blob is checked while it is sent. A part cannot be: its receiver
     checks the whole.
     """
+    content.source.check_usable()
     descriptor = content.descriptor
     try:
         wanted = parse_range(wanted_range, descriptor.size)
@@ -112,7 +116,7 @@ def _blob(content: ServedContent, wanted_range: str | None) -> Reply:
     if wanted is not None:
         headers["Content-Range"] = f"bytes {span.start}-{span.end - 1}/{descriptor.size}"
     stream: ByteStream = content.source.open_blob(content.reference, descriptor, span.start)
-    if span == Span(0, descriptor.size):
+    if span == Span(0, descriptor.size) and not isinstance(stream, CheckedReader):
         stream = CheckedReader(stream, descriptor.digest, descriptor.size)
     status = HTTPStatus.OK if wanted is None else HTTPStatus.PARTIAL_CONTENT
     return Reply(status, headers, blob=Blob(stream, span.end - span.start))

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import TypeVar, TypeVarTuple
 
 import h11
 
@@ -13,15 +12,13 @@ from airgap.endpoints.server.api import Blob, Reply, answer, problem
 from airgap.endpoints.server.catalogue import Catalogue
 from airgap.endpoints.server.head import ClientRequest, RefusedHeadError, parse_head
 from airgap.endpoints.server.slots import ClientConnection, ServerLimits
-from airgap.errors import AirgapError, SizeMismatchError, printable
+from airgap.errors import AirgapError, RecalledError, SizeMismatchError, printable
 from airgap.limits import MAX_LINGER_BYTES, MAX_LINGER_SECONDS, MAX_REQUEST_HEAD_BYTES
+from airgap.oci.digest import fill
 
 Log = Callable[[str], None]
-T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 
-_PIECE_BYTES = 256 << 10
-"""What is read of a blob and sent at a time."""
+_NOTHING = memoryview(b"")
 _SHOWN = 300
 _READS = frozenset({"GET", "HEAD"})
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -65,65 +62,78 @@ class Exchange:
         except RefusedHeadError as refused:
             await self._refuse(refused)
             return False
-        reply = await self._reply(request)
-        self._log(f"{self._connection.host} {printable(request.line[:_SHOWN])} {reply.status}")
-        async with asyncio.timeout(self._limits.seconds(reply.length)):
-            await self._send(request, reply)
+        reply, first = await self._reply(request)
+        try:
+            self._log(f"{self._connection.host} {printable(request.line[:_SHOWN])} {reply.status}")
+            async with asyncio.timeout(self._limits.seconds(reply.length)):
+                await self._send(request, reply, first)
+        finally:
+            if reply.blob is not None:
+                reply.blob.stream.close()
         return request.wire.our_state is h11.DONE and request.wire.their_state is h11.DONE
 
     async def _refuse(self, refused: RefusedHeadError) -> None:
         self._log(f"{self._connection.host} {printable(refused.line[:_SHOWN])} {refused.status}")
         wire = h11.Connection(h11.SERVER)
         reply = problem(refused.status, "UNSUPPORTED", HTTPStatus(refused.status).phrase)
-        await self._write(wire, _head(reply, close=True), h11.Data(data=reply.raw), h11.EndOfMessage())
+        await self._write(
+            _frame(wire, _head(reply, close=True), h11.Data(data=reply.raw), h11.EndOfMessage())
+        )
 
-    async def _reply(self, request: ClientRequest) -> Reply:
+    async def _reply(self, request: ClientRequest) -> tuple[Reply, memoryview]:
+        """Return the reply, and the first piece of its blob."""
         if request.method in _WRITES:
-            return problem(HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "read only", Allow="GET, HEAD")
+            return problem(
+                HTTPStatus.METHOD_NOT_ALLOWED, "UNSUPPORTED", "read only", Allow="GET, HEAD"
+            ), _NOTHING
         if request.method not in _READS:
-            return problem(HTTPStatus.NOT_IMPLEMENTED, "UNSUPPORTED", "no such method")
+            return problem(HTTPStatus.NOT_IMPLEMENTED, "UNSUPPORTED", "no such method"), _NOTHING
         if request.has_body:
-            return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a request body is not allowed")
-        wanted = request.range if request.method == "GET" else None
+            return problem(HTTPStatus.BAD_REQUEST, "UNSUPPORTED", "a request body is not allowed"), _NOTHING
         try:
-            return await _in_thread(answer, self._catalogue, request.target, wanted)
+            return await _prepared(self._catalogue, request, self._connection.piece_bytes())
+        except RecalledError as error:
+            self._log(f"error: {error}")
+            return problem(HTTPStatus.FORBIDDEN, "DENIED", "the bundle is recalled"), _NOTHING
         except AirgapError as error:
-            return self._unreadable(error)
+            self._log(f"error: {error}")
+            why = "the content cannot be read"
+            return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", why), _NOTHING
 
-    def _unreadable(self, error: AirgapError) -> Reply:
-        self._log(f"error: {error}")
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "UNKNOWN", "the content cannot be read")
-
-    async def _send(self, request: ClientRequest, reply: Reply) -> None:
-        if reply.blob is not None:
-            with contextlib.closing(reply.blob.stream):
-                if request.method == "GET":
-                    await self._send_blob(request, reply, reply.blob)
-                    return
-        body = [h11.Data(data=reply.raw)] if reply.raw and request.method != "HEAD" else []
-        close = request.has_body or request.method not in _READS | _WRITES
-        await self._write(request.wire, _head(reply, close=close), *body, h11.EndOfMessage())
-
-    async def _send_blob(self, request: ClientRequest, reply: Reply, blob: Blob) -> None:
-        """Send a blob. The head is sent after the first read, so that it can still become an error. After
-        that, an error cuts the connection: a wrong blob is never completed.
+    async def _send(self, request: ClientRequest, reply: Reply, first: memoryview) -> None:
+        """Send the reply, which begins with the piece `first` if it has a blob. Once the head is sent, an
+        error cuts the connection: a wrong blob is never completed.
         """
-        buffer = memoryview(bytearray(min(_PIECE_BYTES, max(blob.length, 1))))
-        try:
-            count = await _in_thread(_fill, blob, buffer, blob.length)
-        except AirgapError as error:
-            await self._send(request, self._unreadable(error))
-            return
-        await self._write(request.wire, _head(reply, close=False))
-        left = blob.length
-        while left:
-            await self._write(request.wire, h11.Data(data=bytes(buffer[:count])))
-            left -= count
-            count = await _in_thread(_fill, blob, buffer, left)
-        await self._write(request.wire, h11.EndOfMessage())
+        close = request.has_body or request.method not in _READS | _WRITES
+        head, blob = _head(reply, close=close), reply.blob
+        if blob is not None and request.method == "GET":
+            await self._send_blob(request.wire, head, blob, first)
+        else:
+            body = [h11.Data(data=reply.raw)] if reply.raw and request.method != "HEAD" else []
+            await self._write(_frame(request.wire, head, *body))
+        request.wire.send(h11.EndOfMessage())  # no bytes follow a body whose length was announced
 
-    async def _write(self, wire: h11.Connection, *events: h11.Event) -> None:
-        raw = b"".join(filter(None, map(wire.send, events)))
+    async def _send_blob(
+        self, wire: h11.Connection, head: h11.Response, blob: Blob, first: memoryview
+    ) -> None:
+        """Send a blob piece by piece; while one is sent, a thread reads and checks the next."""
+        left = blob.length - len(first)
+        used, spare = first, memoryview(bytearray(min(len(first), left)))
+        raw: bytes | memoryview = _frame(wire, head, h11.Data(data=first))  # type: ignore[arg-type]  # any buffer will do
+        while left:
+            size = min(left, len(spare), self._connection.piece_bytes())
+            ahead = asyncio.ensure_future(asyncio.to_thread(_fill, blob, spare[:size]))
+            try:
+                await self._write(raw)
+            finally:
+                await asyncio.wait([ahead])  # even after an error: the thread uses the stream
+                ahead.exception()
+            used, spare, raw = spare, used, ahead.result()
+            left -= len(raw)
+            wire.send_with_data_passthrough(h11.Data(data=raw))  # type: ignore[arg-type]  # h11 counts them
+        await self._write(raw)
+
+    async def _write(self, raw: bytes | memoryview) -> None:
         self._writer.write(raw)
         async with asyncio.timeout(self._limits.seconds(len(raw))):
             await self._writer.drain()
@@ -179,20 +189,43 @@ def _head(reply: Reply, *, close: bool) -> h11.Response:
     return h11.Response(status_code=reply.status, headers=list(headers.items()), reason=reason)
 
 
-async def _in_thread(work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
-    """Return the result of `work`. Waits for it even if this task is cancelled: it uses an open stream."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+def _frame(wire: h11.Connection, *events: h11.Event) -> bytes:
+    return b"".join(filter(None, map(wire.send, events)))
+
+
+async def _prepared(
+    catalogue: Catalogue, request: ClientRequest, piece_bytes: int
+) -> tuple[Reply, memoryview]:
+    """Make the reply in a thread, with the first piece of its blob. Waits for the thread even if this task is
+    cancelled, and closes what it has opened.
+    """
+    task = asyncio.ensure_future(asyncio.to_thread(_prepare, catalogue, request, piece_bytes))
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait([task])
+        if task.exception() is None and (blob := task.result()[0].blob) is not None:
+            blob.stream.close()
         raise
 
 
-def _fill(blob: Blob, buffer: memoryview, left: int) -> int:
-    if not left:
-        return 0
-    count = blob.stream.readinto(buffer[: min(left, len(buffer))])
-    if not count:
-        raise SizeMismatchError("content ends early", want=f"{left:,} bytes more")
-    return count
+def _prepare(catalogue: Catalogue, request: ClientRequest, piece_bytes: int) -> tuple[Reply, memoryview]:
+    """Make the reply to GET or HEAD. The first piece of a blob is read here, as its error can still be the
+    answer.
+    """
+    wanted = request.range if request.method == "GET" else None
+    reply = answer(catalogue, request.target, wanted)
+    if reply.blob is None or request.method == "HEAD":
+        return reply, _NOTHING
+    try:
+        return reply, _fill(reply.blob, memoryview(bytearray(min(piece_bytes, reply.blob.length))))
+    except BaseException:
+        reply.blob.stream.close()
+        raise
+
+
+def _fill(blob: Blob, buffer: memoryview) -> memoryview:
+    """Read the next piece of a blob, of the buffer's size."""
+    if count := len(buffer) - fill(blob.stream, buffer):
+        raise SizeMismatchError("content ends early", want=f"{count:,} bytes more")
+    return buffer

@@ -11,6 +11,7 @@ their code than h11 (MIT, pure Python, without dependencies, the parser of uvico
 """
 
 import asyncio
+import signal
 import socket
 import threading
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ from airgap.limits import MAX_REQUEST_HEAD_BYTES
 _CLOSE_SECONDS = 5.0
 _BACKLOG = 128
 _TICK_SECONDS = 0.05
+_MAX_PIECE_BYTES = 512 << 10
+_BUFFER_BYTES = 24 << 20
+"""The buffers of all connections together; shares are equal, so that no client is faster than another."""
 
 
 class ImageServer:
@@ -77,10 +81,15 @@ class ImageServer:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def serve_forever(self) -> None:
-        """Serve in this thread until an exception, such as `KeyboardInterrupt`, then close."""
+        """Serve in the main thread until SIGTERM or an exception, such as `KeyboardInterrupt`, then close. A
+        handler of SIGTERM that raises is replaced meanwhile: Python drops an exception in a callback of the
+        garbage collector, and the server would continue.
+        """
+        before = signal.signal(signal.SIGTERM, lambda *_: self._stopped.set())
         try:
             asyncio.run(self._serve())
         finally:
+            signal.signal(signal.SIGTERM, before)
             self.close()
 
     def close(self) -> None:
@@ -135,7 +144,8 @@ class ImageServer:
         task = asyncio.current_task()
         peer = writer.get_extra_info("peername") or ("",)
         cut = task.cancel if task else writer.transport.abort
-        connection = ClientConnection(peer[0], cut, writer.transport.get_write_buffer_size)
+        pending = writer.transport.get_write_buffer_size
+        connection = ClientConnection(peer[0], cut, pending, self._piece_bytes)
         try:
             slots.arrive(connection)
             async with asyncio.timeout(self._limits.idle_timeout):
@@ -152,6 +162,9 @@ class ImageServer:
         finally:
             slots.leave(connection)
             writer.transport.abort()
+
+    def _piece_bytes(self) -> int:
+        return min(_MAX_PIECE_BYTES, _BUFFER_BYTES // (2 * len(self._tasks)))
 
     def _log_cut(self, connection: ClientConnection, why: str) -> None:
         if connection.busy:  # one that waits for a request is closed without a log line

@@ -50,6 +50,8 @@ class ClientConnection:
     """Called if the connection loses its slot, or does not get one."""
     pending: Callable[[], int] = int
     """Returns the bytes of the answer that wait for the reader: as long as the number changes, it reads."""
+    piece_bytes: Callable[[], int] = lambda: 256 << 10
+    """Returns how much of a blob is read and sent at a time; an answer has two buffers of this size."""
     admitted: asyncio.Event = field(default_factory=asyncio.Event)
     busy: bool = False
     """True if a request is being answered."""

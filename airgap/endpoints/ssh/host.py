@@ -4,6 +4,7 @@ import contextlib
 import logging
 import shlex
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -21,6 +22,8 @@ from airgap.oci.digest import Advance, ByteStream
 
 log = logging.getLogger(__name__)
 
+_PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
+"""Seconds before each attempt to open a session in place of one that is ending."""
 _FULL = 1 << 20
 """Less than this counts as full: the last request may have been as large as 255 KiB."""
 
@@ -33,6 +36,10 @@ class SshHost:
         self.name = connection.name
         self._one_at_a_time = threading.Lock()
         """Servers may allow only a few sessions."""
+        self._first_writes = threading.Lock()
+        self._second_writes = threading.Lock()
+        self._second: Sftp | None = None
+        self._may_have_second = True
 
     def real_path(self, path: str) -> str:
         with self._translated("cannot find", path):
@@ -68,8 +75,8 @@ class SshHost:
             return None
 
     def write(self, path: str, stream: ByteStream, offset: int, advance: Advance) -> None:
-        with self._translated("cannot write", path):
-            self._sftp.write(path, stream, offset, advance)
+        with self._translated("cannot write", path), self._writer() as session:
+            session.write(path, stream, offset, advance)
 
     def read(self, path: str, size: int, take: Callable[[bytes], object]) -> None:
         with self._translated("cannot read", path):
@@ -78,7 +85,7 @@ class SshHost:
     def run(self, argv: Sequence[str], limit: int, silence: float = LONG_SILENCE) -> CommandResult | None:
         with self._one_at_a_time, self._translated("cannot run", argv[0]):
             try:
-                opened = self._connection.session()
+                opened = self._session()
             except paramiko.ChannelException:  # sshd_config(5), MaxSessions: SFTP uses one session
                 return None
             return self._run(opened, argv, limit, silence)
@@ -115,6 +122,51 @@ class SshHost:
     @cached_property
     def _sftp(self) -> Sftp:
         return open_sftp(self._connection)
+
+    @contextlib.contextmanager
+    def _writer(self) -> Iterator[Sftp]:
+        """Yield a session for writing: the second one while the first writes, so that one file is sent while
+        the host syncs another.
+        """
+        if self._first_writes.acquire(blocking=False):
+            try:
+                yield self._sftp
+            finally:
+                self._first_writes.release()
+            return
+        with self._second_writes:
+            if self._second is None and self._may_have_second:
+                self._second = self._open_second()
+            yield self._second or self._sftp
+
+    def _open_second(self) -> Sftp | None:
+        """Return a second session; None from now on if the server does not allow it."""
+        try:
+            return open_sftp(self._connection)
+        except (TransportError, paramiko.SSHException, OSError, EOFError):
+            if self._connection.lost():
+                raise
+            self._may_have_second = False
+            return None
+
+    def _session(self) -> paramiko.Channel:
+        """Open a session for a command. If the server allows no more, the second one for writing ends first,
+        as soon as its file is written: commands are needed more.
+        """
+        try:
+            return self._connection.session()
+        except paramiko.ChannelException:
+            with self._second_writes:
+                self._may_have_second = False
+                if self._second is None:
+                    raise
+                self._second.close()
+                self._second = None
+        for pause in _PAUSES:  # the server counts the session until its SFTP program has ended
+            time.sleep(pause)
+            with contextlib.suppress(paramiko.ChannelException):
+                return self._connection.session()
+        return self._connection.session()
 
     @contextlib.contextmanager
     def _translated(self, what: str, path: str) -> Iterator[None]:

@@ -224,6 +224,11 @@ class Sftp:
                 self._finish()
                 self._ask(_CLOSE, _string(handle), _STATUS)
 
+    def close(self) -> None:
+        """End the session; the connection stays."""
+        with self._lock:
+            self._channel.close()
+
     # -- windows of requests
 
     def _write(self, handle: bytes, stream: ByteStream, offset: int, advance: Advance) -> None:

@@ -9,7 +9,7 @@ from airgap.bundle.files import Folder
 from airgap.carry.send_to_host import HostSender, Sent, outgoing
 from airgap.carry.verify import check
 from airgap.endpoints.remote import CommandResult
-from airgap.errors import DigestMismatchError, TransportError
+from airgap.errors import DigestMismatchError, SizeMismatchError, TransportError
 from airgap.progress import Silent
 from tests.support.bundles import Gap
 from tests.support.far import MemoryHost
@@ -133,15 +133,35 @@ class TestSending:
         assert f"{FOLDER}/{files[0].name}" not in host.tree
         assert f"{FOLDER}/{ENVELOPE_FILE}" not in host.tree
 
-    def test_wrong_content_here(self, gap, host):
+    @pytest.mark.parametrize("part", [None, b"", b"x", b"x" * 5000])
+    def test_wrong_content_here(self, gap, host, part):
         with Folder(gap.bundle) as folder:
             files = outgoing(check(folder, gap.receiver()))
             blob = next(file.name for file in files if file.name.startswith("blobs/"))
+            if part is not None:
+                send(host, files)
+                del host.tree[f"{FOLDER}/{blob}"]
+                host.tree[f"{FOLDER}/{blob}.part"] = part
             gap.flip(blob)
             with pytest.raises(DigestMismatchError, match="wrong digest"):
                 send(host, files)
         assert f"{FOLDER}/{blob}" not in host.tree
         assert f"{FOLDER}/{ENVELOPE_FILE}" not in host.tree
+
+    def test_a_file_that_shrinks_here(self, gap, host, files):
+        blob = next(file.name for file in files if file.name.startswith("blobs/"))
+        (gap.bundle / blob).write_bytes(gap.files()[blob][:-1])
+        with pytest.raises(SizeMismatchError, match="want 1 bytes more"):
+            send(host, files)
+        assert f"{FOLDER}/{blob}" not in host.tree
+        assert f"{FOLDER}/{ENVELOPE_FILE}" not in host.tree
+
+    def test_what_is_appended_here_is_not_sent(self, gap, host, files):
+        blob = next(file.name for file in files if file.name.startswith("blobs/"))
+        whole = gap.files()[blob]
+        (gap.bundle / blob).write_bytes(whole + b"more")
+        send(host, files)
+        assert host.tree[f"{FOLDER}/{blob}"] == whole
 
 
 class TestTheWay:

@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -259,6 +261,19 @@ def test_serve_forever_closes_at_the_end(layout: Path):
             server.serve_forever()
     with pytest.raises(OSError):
         ask(server, "/v2/")
+
+
+def test_serve_forever_ends_with_sigterm_whatever_handles_it_outside(layout: Path):
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        server = ImageServer([Layout(layout)], log=lambda _line: os.kill(os.getpid(), signal.SIGTERM))
+        host, _, port = server.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            server.serve_forever()
+        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_the_address_of_ipv6(layout: Path):
