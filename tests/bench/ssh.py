@@ -1,7 +1,8 @@
 """`airgap send` to OpenSSH servers on loopback, beside stock `sftp` and `scp`.
 
-The peers only copy. airgap also syncs each file and has the host hash it. So the peers are measured once more with `sha256sum` of all files on the host after the copy, and a
-sync. To twenty hosts the whole bundle goes to each.
+The peers only copy. airgap also syncs each file and has the host hash it. So the peers are measured once more
+with `sha256sum` of all files on the host after the copy, and a sync. To twenty hosts the whole bundle goes to
+each.
 """
 
 from collections.abc import Callable
