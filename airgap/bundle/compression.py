@@ -16,7 +16,7 @@ from typing import IO, Any, cast
 import zstandard
 from isal import isal_zlib
 
-from airgap.errors import FormatError
+from airgap.errors import FormatError, IntegrityError
 from airgap.limits import MAX_BLOB_BYTES, MAX_ZSTD_WINDOW_BYTES
 from airgap.oci.digest import CHUNK, ByteStream, Digest, fill
 
@@ -178,9 +178,24 @@ class GzipReader(io.RawIOBase):
 
 
 def _deflate(data: memoryview) -> bytes:
-    """Compress one block so that it ends on a byte boundary and does not refer to earlier blocks."""
+    """Compress one block so that it ends on a byte boundary and does not refer to earlier blocks.
+
+    It is decompressed again, because nothing else compares the two: the digest is that of the compressed
+    bytes, and the diff ID that of the plain ones. A difference would be found only where the layer is loaded.
+    """
     packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _RAW)
-    return bytes(packer.compress(data)) + bytes(packer.flush(isal_zlib.Z_FULL_FLUSH))
+    packed = bytes(packer.compress(data)) + bytes(packer.flush(isal_zlib.Z_FULL_FLUSH))
+    unpacker = isal_zlib.decompressobj(_RAW)
+    try:
+        is_right = unpacker.decompress(packed) == data and not unpacker.eof
+    except _IsalError:
+        is_right = False
+    if not is_right:
+        raise IntegrityError(
+            "a layer was compressed wrongly", got="other bytes when decompressed",
+            hint="run the command again; if this happens again, test the memory of this machine",
+        )  # fmt: skip
+    return packed
 
 
 class Inflating:

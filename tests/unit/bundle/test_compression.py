@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airgap.bundle import compression
 from airgap.bundle.compression import GzipReader, Inflating, Unpacked
-from airgap.errors import EndpointError, FormatError
+from airgap.errors import EndpointError, FormatError, IntegrityError
 from airgap.oci.digest import CHUNK, Digest
 from tests.support.images import noise
 from tests.support.streams import BrokenStream, Bytes
@@ -238,6 +238,26 @@ def test_the_diff_id_is_that_of_all_blocks_in_order():
         drain(reader, 4096)
         assert reader.readinto(memoryview(bytearray(9))) == 0
         assert reader.diff_id == Digest.of(plain)
+
+
+@pytest.mark.parametrize(("at", "bit"), [(0, 1), (40, 16), (-1, 16)])
+def test_a_compressor_that_errs_is_noticed(at, bit, monkeypatch):
+    class Erring:
+        def __init__(self, *settings):
+            self._packer = real(*settings)
+
+        def compress(self, data):
+            return self._packer.compress(data)
+
+        def flush(self, mode):
+            packed = bytearray(self._packer.flush(mode))
+            packed[at] ^= bit
+            return bytes(packed)
+
+    real = compression.isal_zlib.compressobj
+    monkeypatch.setattr(compression.isal_zlib, "compressobj", Erring)
+    with pytest.raises(IntegrityError, match=r"^a layer was compressed wrongly"):
+        GzipReader(Bytes(noise(5000, 1))).read()
 
 
 def test_a_source_that_breaks_off_ends_the_packing():
