@@ -53,7 +53,7 @@ class LoadQueue:
         """Report that an image from `take` was loaded, so the engine has its blobs, or that it failed."""
         with self._changed:
             blobs = self._under_way.pop(id(result))
-            if loaded:
+            if loaded and any(blobs.keys() & needed.keys() for _, needed in self._waiting):
                 self._waiting = [(other, _without(needed, blobs)) for other, needed in self._waiting]
                 self._sort()
             self._changed.notify_all()
