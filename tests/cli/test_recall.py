@@ -71,7 +71,8 @@ def test_a_running_server_refuses_it(loaded: Gap) -> None:
         for path in (url + "1", url + digest, url.replace("manifests", "blobs") + digest):
             with pytest.raises(HTTPError, match="403") as caught:
                 urlopen(path, timeout=PATIENCE)
-            assert b"the bundle is recalled" in caught.value.read()
+            with caught.value as answer:
+                assert b"the bundle is recalled" in answer.read()
 
 
 # -- the sending side

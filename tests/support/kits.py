@@ -66,12 +66,20 @@ def needed_projects() -> list[str]:
     return [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in lines]
 
 
+def _oldest(project: str) -> str:
+    """The oldest version that airgap takes of a project of which it does not take every newer one; else a new one."""
+    bounds = next(
+        line for line in requires("airgap") or () if line.startswith(project) and "extra ==" not in line
+    )
+    return re.findall(r">=([0-9.]+)", bounds)[0] if "<" in bounds else "99.0"
+
+
 def write_stand_ins(folder: Path, *, pip: str = PIP, leave_out: str = "") -> Path:
     """A folder with a wheel for each, and for pip."""
     folder.mkdir(exist_ok=True)
     for project in needed_projects():
         if project != leave_out:
-            write_stand_in(folder, project)
+            write_stand_in(folder, project, version=_oldest(project))
     write_stand_in(folder, "pip", main=pip)
     return folder
 
