@@ -21,8 +21,6 @@ from airgap.trust.cosign import SignatureMaterial
 from airgap.trust.keyless import Identity, KeylessVerifier
 from tests.support.keyless import ISSUER, SIGNED_AT, SUBJECT, Signing, SigstoreInstance, b64, statement
 
-pytest.importorskip("sigstore")
-
 IMAGE, OTHER = Digest.of(b"an image"), Digest.of(b"another image")
 IDENTITY = Identity(issuer=ISSUER, subject=SUBJECT)
 INSTANCE, STRANGER = SigstoreInstance(), SigstoreInstance()
